@@ -1,0 +1,61 @@
+# make reproduce [NB=11] [PROFILE=paper]   run the notebooks, draw figures/, write figures/index.html
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+PROFILE ?= embedded
+NB ?=
+PYTHON ?= python3
+PY := .venv/bin/python
+RUNS := $(PY) -m xai_utils.runs
+
+NOTEBOOKS := $(sort $(wildcard notebooks/$(NB)*.ipynb))
+DONE := $(NOTEBOOKS:notebooks/%=build/$(PROFILE)/%)
+SOURCES := $(shell find xai_utils -name '*.py' -o -name '*.csv')
+
+.PHONY: help setup data reproduce test lab notebooks bench clean
+
+help:  ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: .venv/.ready  ## .venv with the pinned packages
+.venv/.ready: pyproject.toml constraints.txt
+	test -x $(PY) || $(PYTHON) -m venv .venv
+	@echo "installing into .venv (PyTorch's CUDA build is 5.5 GB; two to four minutes)"
+	$(PY) -m pip install -q -c constraints.txt -e '.[test]'
+	@touch $@
+
+data: build/.data  ## pictures and class embeddings into the cache
+build/.data: .venv/.ready $(wildcard xai_utils/data/*.py) xai_utils/models/embedded.py
+	@mkdir -p build
+	@$(RUNS) prepare
+	@touch $@
+
+reproduce: figures/index.html  ## run every notebook (NB=11: one; PROFILE=paper), draw figures/
+	@echo "open figures/index.html"
+ifeq ($(NOTEBOOKS),)
+	$(error no notebook named notebooks/$(NB)*.ipynb)
+endif
+
+figures/index.html: $(DONE)
+	@$(RUNS) index
+
+build/$(PROFILE)/%.ipynb: notebooks/%.ipynb $(SOURCES) $(wildcard profiles/$(PROFILE)/*.yaml) .venv/.ready | build/.data
+	@$(RUNS) notebook $< $@ --profile $(PROFILE)
+
+test: build/.data  ## pytest, and nbval over the notebooks
+	OMP_NUM_THREADS=1 XAI_PROGRESS=0 $(PY) -m pytest -q -n 2 --dist loadfile --durations=8 \
+		--nbval-lax --nbval-sanitize-with nbval.cfg --nbval-cell-timeout 900 tests notebooks
+
+lab: build/.data  ## JupyterLab on the notebooks
+	$(PY) -m jupyter lab --notebook-dir=.
+
+notebooks: build/.data  ## for those who change them: run them in place, so that they are committed with their outputs
+	@for nb in $(NOTEBOOKS); do $(RUNS) refresh $$nb; done
+
+bench: .venv/.ready  ## print the tables of ratios in benchmarks/
+	@for script in benchmarks/*.py; do $(PY) $$script; done
+
+clean:  ## remove .venv and build (not the cache, not figures)
+	rm -rf .venv build

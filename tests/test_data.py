@@ -1,0 +1,208 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from xai_utils.data import DataMissing, load_dataset, recognised
+from xai_utils.data import stamps as stamps_module
+from xai_utils.data.cache import MANIFEST, cache_folder, prepared
+
+
+def test_photos_have_captions_and_boxes_inside_the_picture():
+    photos = load_dataset("photos")
+    assert len(photos) == 9
+    for s in photos:
+        assert s.image.mode == "RGB"
+        assert s.caption
+        for t in s.things:
+            left, top, right, bottom = t.box
+            assert 0 <= left < right <= s.image.width
+            assert 0 <= top < bottom <= s.image.height
+        masks = s.masks((224, 224))
+        assert masks.shape == (len(s.things), 224, 224)
+        assert masks.flatten(1).any(1).all()
+        assert s.picture((224, 224)).size == (224, 224)
+
+
+def test_stamps_are_split_once_and_for_all(stamps):
+    test, train, novel = (load_dataset("stamps", split=s) for s in ("test", "train", "novel"))
+    ids = [s.id for s in test[:]]
+    assert ids == [s.id for s in train[:]]
+    new = [s for s in novel]
+    assert not set(ids) & {s.id for s in new}
+    assert not {s.things[0].caption for s in test} & {s.things[0].caption for s in new}
+    assert 0.15 < len(new) / (len(new) + len(ids)) < 0.3
+    assert "animals-mammals-equines-zebra" in ids + [s.id for s in new]
+    zebra = next(s for s in [*test, *new] if s.id.endswith("zebra"))
+    assert zebra.things[0].caption == "a zebra"
+    assert zebra.label == 340
+    assert not any("cartoon" in i or "symbols" in i for i in ids)
+    assert any((np.array(a.image) != np.array(b.image)).any() for a, b in zip(test[:5], train[:5]))
+
+
+def test_scenes_follow_from_their_seed_and_have_exact_masks(stamps):
+    scenes = load_dataset("scenes", n=12)
+    counts = set()
+    for i in range(12):
+        s, again = scenes[i], load_dataset("scenes", n=1000)[i]
+        assert np.array_equal(np.array(s.image), np.array(again.image))
+        assert s.image.size == (224, 224)
+        counts.add(len(s.things))
+        masks = s.masks((224, 224))
+        assert masks.sum(0).max() <= 1  # what lies above hides what lies below
+        assert all(m.sum() > 50 for m in masks)
+        assert all(t.caption in s.caption for t in s.things)
+    assert counts <= {1, 2, 3, 4}
+    assert len(counts) > 1
+    first = np.array(scenes[0].image)
+    assert (first != np.array(load_dataset("scenes", seed=1, n=1)[0].image)).any()
+    assert (first != np.array(load_dataset("scenes", split="train", n=1)[0].image)).any()
+
+
+def test_masks_are_where_the_stamp_is(stamps, conse):
+    s = load_dataset("stamps")[3]
+    differs = (np.abs(np.array(s.image).astype(int) - 128).max(-1) > 12) & (np.array(s.image) != 128).any(-1)
+    mask = s.masks((224, 224))[0].numpy()
+    assert (differs & ~mask).sum() < 0.25 * mask.sum()  # the soft border of the alpha channel
+    x = conse.image.transform(s.image)
+    assert x.shape == (3, 224, 224)
+    assert torch.allclose(x[:, 0, 0], x[:, -1, -1])  # grey in the corners: nothing was cut or shifted
+
+
+def test_novel_scenes_show_only_novel_stamps_and_ids_restrict(stamps):
+    novel = {s.things[0].caption for s in load_dataset("stamps", split="novel")}
+    assert {t.caption for s in load_dataset("scenes", split="novel", n=6) for t in s.things} <= novel
+    ids = [s.id for s in load_dataset("stamps")[:3]]
+    captions = {s.things[0].caption for s in load_dataset("stamps")}
+    some = load_dataset("scenes", n=4, objects=2, stamps=[s.id for s in load_dataset("stamps")[40:50]])
+    assert all(len(s.things) == 2 and {t.caption for t in s.things} <= captions for s in some)
+    with pytest.raises(ValueError, match="stamps not in the split"):
+        load_dataset("scenes", split="novel", stamps=ids)
+
+
+def test_recognised_stamps_are_the_ones_a_model_names(stamps, conse):
+    known = recognised(conse, top=5)
+    assert 60 < len(known) < len(stamps)
+    assert set(recognised(conse, top=1)) <= set(known)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (dict(name="coco2014"), "unknown data set 'coco2014'"),
+        (dict(name="photos", split="val"), "unknown split 'val'"),
+        (dict(name="photos", split="train"), "only the split"),
+        (dict(name="photos", n=0), "n must be an integer"),
+        (dict(name="scenes", seed=-1), "seed must be"),
+        (dict(name="scenes", objects=5), "objects must be"),
+        (dict(name="photos", objects=2), "photos takes no objects"),
+    ],
+)
+def test_bad_arguments(stamps, args, message):
+    with pytest.raises(ValueError, match=message):
+        load_dataset(**args)
+
+
+def test_out_of_range_is_an_index_error():
+    with pytest.raises(IndexError, match="has 9 samples"):
+        load_dataset("photos")[9]
+
+
+def fill(folder: Path):
+    (folder / "a.txt").write_text("one")
+    (folder / "b.txt").write_text("two")
+
+
+@pytest.mark.parametrize("damage", ["truncate", "delete", "add", "manifest"])
+def test_a_damaged_cache_is_noticed_and_rebuilt(tmp_path, monkeypatch, damage):
+    monkeypatch.setenv("XAI_CACHE", str(tmp_path))
+    builds = []
+
+    def build(folder):
+        builds.append(1)
+        fill(folder)
+
+    folder = prepared("thing-1", build)
+    prepared("thing-1", build)
+    assert len(builds) == 1
+    if damage == "truncate":
+        (folder / "b.txt").write_text("tw")
+    elif damage == "delete":
+        (folder / "a.txt").unlink()
+    elif damage == "add":
+        (folder / "c.txt").write_text("?")
+    else:
+        (folder / MANIFEST).write_text(json.dumps({})[:1])
+    prepared("thing-1", build)
+    assert len(builds) == 2
+    assert (folder / "b.txt").read_text() == "two"
+
+
+def test_a_build_that_is_killed_leaves_nothing_behind_that_counts(tmp_path, monkeypatch):
+    code = """
+import os, signal, xai_utils.data.cache as c
+def build(folder):
+    (folder / "a.txt").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+c.prepared("thing-1", build)
+"""
+    monkeypatch.setenv("XAI_CACHE", str(tmp_path))
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+    assert not (tmp_path / "thing-1").exists()
+    assert (prepared("thing-1", fill) / "a.txt").read_text() == "one"
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XAI_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(ValueError, match="cannot write to the cache folder .*set XAI_CACHE"):
+        cache_folder()
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XAI_CACHE", str(tmp_path / "cache"))
+    stamps_module.read_table.cache_clear()
+    yield tmp_path
+    stamps_module.read_table.cache_clear()
+
+
+def test_without_apt_stamps_say_what_to_do_and_photos_work(empty_cache, monkeypatch):
+    monkeypatch.setenv("PATH", str(empty_cache))
+    monkeypatch.delenv("XAI_STAMPS", raising=False)
+    with pytest.raises(DataMissing, match="no apt-get here.*photos work without.*XAI_STAMPS"):
+        load_dataset("scenes")
+    assert len(load_dataset("photos")) == 9
+
+
+@pytest.mark.parametrize("what", ["nothing", "truncated.deb", "empty folder"])
+def test_a_bad_stamps_source_is_named(empty_cache, monkeypatch, what):
+    target = empty_cache / what
+    if what == "truncated.deb":
+        target.write_bytes(b"!<arch>\ndebian-binary   1342943816  0     0     100644  4         `\n2.0\n")
+    elif what == "empty folder":
+        target.mkdir()
+    monkeypatch.setenv("XAI_STAMPS", str(target))
+    wanted = {"nothing": "neither a folder nor", "truncated.deb": "damaged or cut short", "empty folder": "only 0 stamps"}
+    with pytest.raises(DataMissing, match=wanted[what]):
+        load_dataset("stamps")
+
+
+@pytest.mark.parametrize(
+    ("line", "caption"),
+    [
+        ("A frog.", "a frog"),
+        ("A peacock (a male peafowl).", "a peacock"),
+        ("An orange, also called round.", "an orange"),
+        ("A “Fuji” apple.", "a Fuji apple"),
+        ("Boom!!!", ""),
+        ("", ""),
+    ],
+)
+def test_captions(tmp_path, line, caption):
+    (tmp_path / "x.txt").write_text(line + "\nmore", encoding="utf-8")
+    assert stamps_module.read_caption(tmp_path / "x.png") == caption

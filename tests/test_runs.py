@@ -1,0 +1,104 @@
+import json
+import subprocess
+import sys
+
+import nbformat
+import papermill
+import pytest
+import yaml
+
+from xai_utils import gallery, plots, runs
+
+ROOT = runs.ROOT
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def notebook(path, *cells):
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    nb.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nb.cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(nb, path)
+    return path
+
+
+def run(*args):
+    return subprocess.run([sys.executable, "-m", "xai_utils.runs", *map(str, args)], capture_output=True, text=True, cwd=ROOT)
+
+
+def test_a_failing_cell_fails_the_run_is_named_and_leaves_no_fresh_target(tmp_path):
+    source = notebook(tmp_path / "99_broken.ipynb", "n: int = 1", "n + 1", "raise RuntimeError('on purpose')")
+    target = tmp_path / "build" / source.name
+    target.parent.mkdir()
+    target.write_text("stale")
+    done = run("notebook", source, target, "-p", "n", 2)
+    assert done.returncode == 1
+    assert "cell 2" in done.stderr
+    assert "RuntimeError: on purpose" in done.stderr
+    assert not target.exists()
+
+
+def test_parameters_reach_the_notebook_and_unknown_ones_are_an_error(tmp_path):
+    source = notebook(tmp_path / "99_fine.ipynb", "n: int = 1", "print('n is', n)")
+    target = tmp_path / "build" / source.name
+    assert run("notebook", source, target, "-p", "n", 7).returncode == 0
+    assert "n is 7" in target.read_text()
+    done = run("notebook", source, target, "-p", "m", 7)
+    assert done.returncode == 1
+    assert "has no parameter m" in done.stderr
+    assert "unknown profile" in run("notebook", source, target, "--profile", "mine").stderr
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "profiles").rglob("*.yaml")), ids=lambda f: f.stem)
+def test_every_profile_key_is_a_parameter_of_its_notebook(file):
+    source = ROOT / "notebooks" / f"{file.stem}.ipynb"
+    keys = yaml.safe_load(file.read_text())
+    assert keys
+    assert not any(isinstance(v, dict) for v in keys.values())
+    runs.check_parameters(source, keys)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_are_as_a_reader_wants_them(path):
+    nb = nbformat.read(path, as_version=4)
+    nbformat.validate(nb)
+    code = [c for c in nb.cells if c.cell_type == "code"]
+    text = [c.source for c in nb.cells if c.cell_type == "markdown"]
+    assert 20 <= len(nb.cells) <= 45
+    assert path.stat().st_size < 300_000
+    assert [c.execution_count for c in code] == list(range(1, len(code) + 1))
+    assert all(len(c.source.splitlines()) <= 20 for c in code)
+    assert sum("parameters" in c.metadata.get("tags", []) for c in code) == 1
+    assert sum("# NBVAL_CHECK_OUTPUT" in c.source.splitlines() for c in code) >= 3
+    assert not any(o.get("name") == "stderr" or o.output_type == "error" for c in code for o in c.outputs)
+    headings = [line for t in text for line in t.splitlines() if line.startswith("#")]
+    assert sum(h.startswith("# ") for h in headings) == 1
+    assert not any(h.startswith("###") for h in headings)
+    assert nb.metadata.kernelspec.name == "python3"
+    assert all(p["inferred_type_name"] != "None" for p in papermill.inspect_notebook(str(path)).values())
+
+
+def test_the_index_shows_figures_and_tables_under_their_paper(tmp_path, monkeypatch):
+    import matplotlib.pyplot as plt
+    import pandas as pd
+
+    folder = tmp_path / "figures" / "embedded"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("XAI_FIGURES", str(folder))
+    monkeypatch.setenv("XAI_NOTEBOOK", "11_words")
+    fig, _ = plt.subplots()
+    plots.show(fig, "11-one", "A caption with <b>.", 'an "alt" text')
+    plots.show_table(pd.DataFrame({"a": [1], "b": ["<x>"]}), "11-two", "A table.")
+    page = gallery.write_index(tmp_path / "figures").read_text()
+    assert "P-IBISA (embedded)" in page
+    assert 'src="embedded/11-one.png"' in page
+    assert "A caption with &lt;b&gt;." in page
+    assert "an &quot;alt&quot; text" in page
+    assert "<td>&lt;x&gt;</td>" in page
+    assert "notebooks/11_words.ipynb" in page
+    assert "http" not in page  # opens from disk
+    assert json.loads((folder / "11-two.json").read_text())["kind"] == "table"
+
+
+def test_figures_are_not_written_in_an_interactive_session(monkeypatch):
+    monkeypatch.delenv("XAI_FIGURES", raising=False)
+    assert plots.figures_folder() is None

@@ -1,0 +1,12 @@
+"""Visual attribution, reproduced: five papers, their baselines, their metrics, on models that need no hub.
+
+    import xai_utils as xu
+    model = xu.load_model("conse-lite0")
+"""
+
+from .data import Dataset, Sample, load_dataset
+from .models import load_model, wrap
+from .types import Attribution, DualEncoder, ImageEncoder, Split, TextEncoder
+
+__all__ = ["Attribution", "Dataset", "DualEncoder", "ImageEncoder", "Sample", "Split", "TextEncoder",
+           "load_dataset", "load_model", "wrap"]  # fmt: skip

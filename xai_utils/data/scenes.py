@@ -1,0 +1,87 @@
+"""Scenes: one to four stamps on a photographic texture, with the exact mask of every object."""
+
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from .photos import photos
+from .samples import Dataset, Sample, Thing
+from .stamps import SIDE, SPLITS, paste, table
+
+SCALE = {1: (0.45, 0.7), 2: (0.38, 0.5), 3: (0.32, 0.42), 4: (0.28, 0.38)}  # of the side, by number of objects
+COVERED = 0.1  # at most this part of an object may lie under the ones pasted after it
+
+
+def scenes(split: str, seed: int, n: int | None, objects: int | None = None, stamps: list[str] | None = None) -> Dataset:
+    """Scenes from a seed.
+
+    objects  how many stamps in each, 1 to 4; None: drawn anew for every scene
+    stamps   ids to draw from; None: all of the split
+    """
+    rows = [r for r in table() if r["novel"] == (split == "novel")]
+    if stamps is not None:
+        unknown = sorted(set(stamps) - {r["id"] for r in rows})
+        if unknown:
+            raise ValueError(f"stamps not in the split {split!r}: {', '.join(unknown[:3])}")
+        rows = [r for r in rows if r["id"] in set(stamps)]
+    if objects not in (None, 1, 2, 3, 4):
+        raise ValueError(f"objects must be 1, 2, 3, 4 or None, got {objects!r}")
+    captions = {r["caption"] for r in rows}
+    if len(captions) < (objects or 4):
+        raise ValueError(f"scenes of {objects or 4} objects need as many stamps of different captions, got {len(captions)}")
+    n, code = 100 if n is None else n, SPLITS.index(split)
+
+    def make(i: int) -> Sample:
+        rng = np.random.default_rng([seed, code, i, 2])
+        things: list[Thing] = []
+        while not things:  # until nobody is hidden
+            image, things = compose(rows, objects or int(rng.integers(1, 5)), rng)
+        return Sample(f"scene-{split}-{seed}-{i}", image, sentence(things), tuple(things))
+
+    return Dataset(f"scenes/{split}", n, make)
+
+
+def compose(rows: list[dict], k: int, rng: np.random.Generator) -> tuple[Image.Image, list[Thing]]:
+    image, things, free = ground(rng), [], np.ones((SIDE, SIDE), bool)
+    while len(things) < k:
+        row = rows[rng.integers(len(rows))]
+        if row["caption"] in [t.caption for t in things]:
+            continue
+        image, thing = paste(image, row, rng, SCALE[k], free)
+        free &= ~thing.mask
+        seen = [Thing(t.caption, t.box, t.mask & ~thing.mask) for t in things]
+        if any(new.mask.sum() < (1 - COVERED) * old.mask.sum() for new, old in zip(seen, things)):
+            return image, []
+        things = [*seen, thing]
+    return image, things
+
+
+def ground(rng: np.random.Generator) -> Image.Image:
+    """A crop of a texture, tinted, or of a photograph, blurred beyond recognition."""
+    if rng.random() < 0.6:
+        texture = textures()[rng.integers(3)]
+        left, top = rng.integers(0, texture.width - SIDE, 2)
+        crop = np.asarray(texture.crop((left, top, left + SIDE, top + SIDE)), float)[..., None] / 255
+        return Image.fromarray(np.uint8(255 * (crop * rng.uniform(0.6, 1, 3)).clip(0, 1)))
+    photo = photo_grounds()[rng.integers(len(photo_grounds()))]
+    left, top = rng.integers(0, photo.width - SIDE + 1), rng.integers(0, photo.height - SIDE + 1)
+    return photo.crop((left, top, left + SIDE, top + SIDE))
+
+
+@cache
+def textures() -> list[Image.Image]:
+    folder = Path(find_spec("skimage").submodule_search_locations[0]) / "data"
+    return [Image.open(folder / f"{name}.png").convert("L") for name in ("grass", "gravel", "brick")]
+
+
+@cache
+def photo_grounds() -> list[Image.Image]:
+    return [s.image.filter(ImageFilter.GaussianBlur(16)) for s in photos("test", 0, None)]
+
+
+def sentence(things: list[Thing]) -> str:
+    names = [t.caption for t in things]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

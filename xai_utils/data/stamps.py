@@ -1,0 +1,193 @@
+"""Stamps: about 300 photographs of single things, cut out, each with a caption.
+
+They come with Debian's package tuxpaint-stamps-default. It is fetched with apt-get into a private folder, without root;
+`XAI_STAMPS` may name the .deb or an unpacked folder instead.
+"""
+
+import csv
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .cache import cache_folder, prepared
+from .samples import Dataset, Sample, Thing
+
+PACKAGE = "tuxpaint-stamps-default"
+SIDE = 224  # the longer side of a prepared stamp, pixels
+LEFT_OUT = re.compile(  # symbols and copies, then drawings that the package does not call cartoons
+    r"symbols|cartoon|flags|roadsigns|space/|halloween/(?!jack)|dreydl|police|_mirror|newyears|explosion"
+    r"|clothes/t_|hats/(blue|green|prop|top)|hedgehog|echidna|tooth|insects/(bee|fly)|fish/shrimp|dishes/glass|lightning"
+    r"|christmas/(Santa|santahat|star|candy_cane|hard_candy|stocking|lamp|bow|xmas)|christmas/tree|inukshuk-outline"
+    r"|easter/(bluebird|bunny|butterfly|chick|wrapped)|candle|menorah"
+)
+# captions that are sentences, names or puns instead of the name of the thing
+CAPTIONS = {
+    "broccoli": "broccoli", "corn": "sweet yellow corn", "toilet": "a toilet", "stethoscope": "a stethoscope",
+    "bluegroper": "a blue groper", "edward_bear": "a teddy bear", "bradley": "an armored fighting vehicle",
+    "infantry-stryker": "an armored personnel carrier", "ww2_german_gun": "an old field gun", "fire": "a fire",
+    "measuring_tape": "a measuring tape", "old_naval_shell": "an old naval shell", "Mince_Pie": "a mince pie",
+    "Roast_turkey": "a roast turkey", "Candy_cane_photo_1": "a candy cane", "Candy_cane_photo_2": "a candy cane",
+    "tomato": "a ripe tomato", "lionfish": "a lionfish", "hippopotamus": "a hippopotamus", "uk_post_box": "a red post box", "wheelie_bin": "a wheelie bin",
+    "7spoke256": "a car wheel", "cep-2": "a cep", "rambutan": "a rambutan tree", "hoverfly": "a hoverfly",
+    "German_Christmas_toy": "a wooden toy", "chemparathi": "a hibiscus flower", "anthoorium": "an anthurium", "adeenia": "a desert rose",
+    "appooppanthady": "an Indian milkweed", "bolsom": "a balsam flower", "chuvanna_plastic_poo": "a red plastic flower",
+    "holly_leaves": "holly leaves", "final-roll-call": "a soldier's memorial", "grannysmith": "a rag doll",
+}  # fmt: skip
+
+
+class DataMissing(FileNotFoundError):
+    """Data that cannot be had here; the message says what was looked for and how to get it."""
+
+
+SPLITS = ("train", "test", "novel")
+
+
+def stamps(split: str, seed: int, n: int | None) -> Dataset:
+    """Single stamps on plain grey, `test` and `train` placing the same ones differently, `novel` showing others."""
+    rows = [r for r in table() if r["novel"] == (split == "novel")][:n]
+    code = SPLITS.index(split)
+
+    def make(i: int) -> Sample:
+        rng = np.random.default_rng([seed, code, i, 1])
+        image, thing = paste(Image.new("RGB", (SIDE, SIDE), (128, 128, 128)), rows[i], rng, (0.6, 0.9))
+        return Sample(rows[i]["id"], image, f"{thing.caption} on a grey ground", (thing,), rows[i]["label"])
+
+    return Dataset(f"stamps/{split}", len(rows), make)
+
+
+def table() -> list[dict]:
+    """All stamps, sorted by id: id, file, caption, label, novel."""
+    return read_table(str(cache_folder()))
+
+
+@cache
+def read_table(_root: str) -> list[dict]:
+    folder = prepared("stamps-1", build)
+    with (folder / "stamps.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for r in rows:
+        r["file"], r["novel"] = folder / r["file"], r["novel"] == "1"
+        r["label"] = int(r["label"]) if r["label"] else None
+    return rows
+
+
+def paste(ground: Image.Image, row: dict, rng: np.random.Generator, scale: tuple[float, float], free=None):
+    """Put a stamp on `ground`, its longer side between scale[0] and scale[1] of the ground's shorter one.
+
+    free  (H, W) bool, where it may lie; 20 places are tried and the one with the most free pixels is taken
+    """
+    stamp = Image.open(row["file"])
+    side = rng.uniform(*scale) * min(ground.size)
+    stamp = stamp.resize([max(1, round(s * side / max(stamp.size))) for s in stamp.size], Image.Resampling.LANCZOS)
+    alpha = np.array(stamp)[..., 3] >= 128  # (h, w)
+    places = [(int(rng.integers(ground.width - stamp.width + 1)), int(rng.integers(ground.height - stamp.height + 1)))
+              for _ in range(20)]  # fmt: skip
+    if free is not None:
+        places.sort(key=lambda p: -free[p[1] : p[1] + stamp.height, p[0] : p[0] + stamp.width][alpha].sum())
+    left, top = places[0]
+    ground.paste(stamp, (left, top), stamp)
+    mask = np.zeros(ground.size[::-1], bool)
+    mask[top : top + stamp.height, left : left + stamp.width] = alpha
+    return ground, Thing(row["caption"], (left, top, left + stamp.width, top + stamp.height), mask)
+
+
+def build(folder: Path) -> None:
+    """Unpack the package, keep the photographs of things, crop each to what is not transparent, write stamps.csv."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source = find_source(Path(scratch))
+        rows, seen = [], set()
+        for path in sorted(source.rglob("*.png")):
+            name = path.relative_to(source).as_posix().split("tuxpaint/stamps/")[-1]
+            caption = read_caption(path)
+            if LEFT_OUT.search(name) or not caption:
+                continue
+            with Image.open(path) as image:
+                image = image.convert("RGBA")
+            image = image.crop(image.getchannel("A").point(lambda a: 255 * (a >= 128)).getbbox())
+            image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+            key = hashlib.sha256(image.tobytes()).hexdigest()
+            if key in seen:
+                continue
+            seen.add(key)
+            ident = re.sub(r"[^a-z0-9]+", "-", name.removesuffix(".png").lower()).strip("-")
+            novel = int(hashlib.sha256(caption.encode()).hexdigest(), 16) % 5 == 0  # by caption: twins stay together
+            image.save(folder / f"{ident}.png")
+            rows.append([ident, f"{ident}.png", caption, imagenet_label(caption), int(novel)])
+    if len(rows) < 100:
+        raise DataMissing(f"only {len(rows)} stamps under {source}: XAI_STAMPS must name the unpacked {PACKAGE} or its .deb")
+    with (folder / "stamps.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["id", "file", "caption", "label", "novel"], *sorted(rows)])
+
+
+def read_caption(png: Path) -> str:
+    """ "A peacock (a male peafowl)." -> "a peacock"; empty where the stamp has no caption of its own."""
+    if png.stem in CAPTIONS:
+        return CAPTIONS[png.stem]
+    txt = png.with_suffix(".txt")
+    line = txt.read_text("utf-8", "replace").split("\n")[0] if txt.is_file() else ""
+    name = re.split(r"[(,.!;:—]| that | is ", line)[0].strip()
+    name = re.sub("[“”\"']", "", name.replace("’", "'") if "’s" in name else name.replace("’", "")).strip()
+    return name[:1].lower() + name[1:] if re.match(r"(An?|The|Two|Some|Big) ", name) else ""
+
+
+@cache
+def imagenet_index() -> dict[str, int]:
+    import timm
+
+    info = timm.data.ImageNetInfo()
+    names = {}
+    for i in range(1000):
+        for name in info.index_to_description(i).lower().split(", "):
+            names.setdefault(name.strip(), i)
+    return names
+
+
+def imagenet_label(caption: str) -> int | str:
+    """The ImageNet class that bears exactly this name, else ""."""
+    return imagenet_index().get(re.sub(r"^(an?|the|a pair of) ", "", caption).lower(), "")
+
+
+def find_source(scratch: Path) -> Path:
+    """A folder with the stamps: XAI_STAMPS, else the package by apt-get."""
+    given = os.environ.get("XAI_STAMPS")
+    if given and Path(given).is_dir():
+        return Path(given)
+    if given and not Path(given).is_file():
+        raise DataMissing(f"XAI_STAMPS names {given}, which is neither a folder nor a .deb file")
+    return unpack(Path(given) if given else download(scratch), scratch / "unpacked")
+
+
+def download(scratch: Path) -> Path:
+    hint = f"photos work without; for stamps and scenes get Debian's or Ubuntu's {PACKAGE}.deb and set XAI_STAMPS to its path"
+    if not shutil.which("apt-get"):
+        raise DataMissing(f"there is no apt-get here to fetch {PACKAGE}: {hint}")
+    for sub in ("state/lists/partial", "cache/archives/partial"):
+        (scratch / sub).mkdir(parents=True)
+    options = [f"-oDir::State={scratch}/state", "-oDir::State::status=/var/lib/dpkg/status", f"-oDir::Cache={scratch}/cache",
+               "-oDebug::NoLocking=1", "-oAPT::Sandbox::User="]  # fmt: skip
+    for verb in (["update"], ["download", PACKAGE]):
+        run = subprocess.run(["apt-get", "-q", *options, *verb], cwd=scratch, capture_output=True, text=True)
+        if run.returncode:
+            raise DataMissing(f"apt-get {' '.join(verb)} failed ({last_line(run.stderr)}): {hint}")
+    return next(scratch.glob(f"{PACKAGE}_*.deb"))
+
+
+def unpack(deb: Path, into: Path) -> Path:
+    if not shutil.which("dpkg-deb"):
+        raise DataMissing(f"there is no dpkg-deb here to unpack {deb}: unpack it elsewhere and set XAI_STAMPS to the folder")
+    run = subprocess.run(["dpkg-deb", "-x", deb, into], capture_output=True, text=True)
+    if run.returncode:
+        raise DataMissing(f"{deb} is damaged or cut short ({last_line(run.stderr)}): get it again")
+    return into
+
+
+def last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no message"])[-1]

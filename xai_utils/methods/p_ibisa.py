@@ -1,0 +1,148 @@
+"""P-IBISA: which part of the input brings its embedding to a target embedding?"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..types import Attribution, ImageEncoder, check_call, check_number, progress, row_groups
+from .masks import area, grid_size, sample_grids, total_variation, upsample
+
+
+def p_ibisa(
+    encoder: ImageEncoder,
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    beta: float | None = 2.0,
+    phi: float | None = 1.0,
+    masks: int = 20,
+    steps: int = 15,
+    alpha: float = 3.0,
+    rate: int | None = None,
+    lr: float = 1.0,
+    align: str = "cosine",
+    why: str = "similar",
+    weights_lr: float = 0.1,
+    t_min: float = 0.1,
+    k: int | None = None,
+    seed: int = 0,
+    chunk: int = 64,
+) -> Attribution:
+    """Masks that keep just what the encoder needs to land on a target (P-IBISA, Eqs. 2 to 9).
+
+        m = sigmoid(bicubic(g)),  g ~ U(-alpha, alpha)                                         Eqs. 3, 4
+        L = L_align(f(x m), h_t) + beta/k ||m||_1 + phi/k TV(m)                                Eq. 6, fixed weights
+        L = L_align + e^-beta/k ||m||_1 + e^-phi/k TV(m) + (beta + phi)/t + e^-t               Eq. 8, learned weights
+        s = mean of the masks                                                                  Eq. 2
+
+    encoder     f, (B, 3, H, W) -> (B, D); nothing but its input gradient is used
+    inputs      x, (B, 3, H, W), normalised as `encoder.transform` does: where m = 0 the image is the mean colour
+    targets     h_t, (B, D): the embedding of the image itself, of another image, or of a text
+    beta, phi   weights of area and total variation; both None: learned for every mask from 0, 0 and t = 1 (Eq. 8)
+    masks       N, independent random starts whose results are averaged; every image gets the same starts
+    steps       T, Adam steps
+    alpha       half width of the start values
+    rate        l, pixels per grid cell; None: 32, or a 7-cell side for images below 224
+    lr          Adam's learning rate for the grids
+    align       "cosine": 1 - cos; "mse": mean squared error, for models that rank by Euclidean distance
+    why         "similar"; "different": L_align is max(0, cos) (Eq. 9); "contrast": the similar map minus the different one
+    weights_lr  Adam's learning rate for beta, phi and t
+    t_min       floor of t: without one the loss has no lower bound
+    k           what the penalties are divided by; None: C H W
+    chunk       how many masked images are in memory at once; does not change the result
+    Returns a map (B, H, W) in [0, 1], for "contrast" in [-1, 1]; trace: loss, align, area (mean mask value), and for
+    learned weights beta, phi, t, each (T, B, N); cost: N T passes forward and as many backward per image.
+    Raises ValueError or TypeError for inputs and targets of the wrong kind, shape or with NaN.
+
+    Where the paper is silent: Eq. 8 is divided by k as Eq. 6 is, and its weights move at a rate of 0.1; notebook
+    10 shows what the other readings do. The grid is optimised, not the full-size mask, and k counts the channels.
+    """
+    check_call(encoder, inputs, targets)
+    for name, value in dict(masks=masks, steps=steps, chunk=chunk).items():
+        check_number(name, value, 1, integer=True)
+    for name, value in dict(lr=lr, alpha=alpha, weights_lr=weights_lr, t_min=t_min).items():
+        check_number(name, value, 0, above=True)
+    if (beta is None) != (phi is None):
+        raise ValueError(f"beta and phi are both numbers or both None (learned), got beta={beta!r}, phi={phi!r}")
+    for name, value in dict(beta=beta, phi=phi).items():
+        if value is not None:
+            check_number(name, value, 0)
+    if why not in ("similar", "different", "contrast"):
+        raise ValueError(f'why must be "similar", "different" or "contrast", got {why!r}')
+    if align not in ("cosine", "mse") or (align == "mse" and why != "similar"):
+        raise ValueError(f'align must be "cosine", or "mse" with why="similar", got {align!r} with why={why!r}')
+
+    size = tuple(inputs.shape[-2:])
+    start = sample_grids(masks, grid_size(size, rate), alpha, seed)
+    options = dict(beta=beta, phi=phi, steps=steps, lr=lr, weights_lr=weights_lr, t_min=t_min, k=k, chunk=chunk)
+    runs = {}
+    for side in ("similar", "different") if why == "contrast" else (why,):
+        distance = different if side == "different" else DISTANCES[align]
+        g, trace = optimise_grids(encoder, inputs, targets, start, distance, **options)
+        runs[side] = mean_mask(g, size), trace
+    maps = [m for m, _ in runs.values()]
+    trace = {name if side == why else f"{name}_{side}": v for side, (_, t) in runs.items() for name, v in t.items()}
+    return Attribution(
+        map=maps[0] - maps[1] if why == "contrast" else maps[0], unit="mask value", signed=why == "contrast", trace=trace,
+        cost=dict(forwards=masks * steps * len(maps), backwards=masks * steps * len(maps)),
+    )  # fmt: skip
+
+
+def similar(h: Tensor, target: Tensor) -> Tensor:
+    return 1 - F.cosine_similarity(h, target)  # cosine embedding loss of a positive pair
+
+
+def squared(h: Tensor, target: Tensor) -> Tensor:
+    return (h - target).square().mean(1)
+
+
+def different(h: Tensor, target: Tensor) -> Tensor:
+    return F.cosine_similarity(h, target).clamp(min=0)  # Eq. 9
+
+
+DISTANCES = {"cosine": similar, "mse": squared}
+
+
+@torch.enable_grad()
+def optimise_grids(encoder, inputs, targets, start, distance, *, beta, phi, steps, lr, weights_lr, t_min, k, chunk):
+    """Steps 1.1 to 1.5 of Algorithm 1 for all B images and N masks at once: grids (B, N, h, w) and their trace.
+
+    The R = B N rows share no term of the loss and Adam is elementwise, so one Adam is R independent ones.
+    """
+    x, target = inputs.detach().to(encoder.device), targets.detach().to(encoder.device)
+    b, n, size = len(x), len(start), tuple(x.shape[-2:])
+    k = k or x[0].numel()  # C H W
+    g = start.to(x).repeat(b, 1, 1)  # (R, h, w)
+    w = torch.tensor([0.0, 0.0, 1.0]).to(x).repeat(b * n, 1)  # (R, 3): beta, phi, t
+    learned = beta is None
+    groups = [dict(params=[g], lr=lr)] + [dict(params=[w], lr=weights_lr)] * learned
+    adam, params, history = torch.optim.Adam(groups), [g, w] if learned else [g], []
+    for _ in progress(range(steps), "P-IBISA"):
+        losses, grads = [], []
+        for rows in row_groups(encoder, b, n, chunk):
+            leaves = [p[rows].requires_grad_() for p in params]
+            m = upsample(leaves[0], size)  # (r, H, W)
+            h = encoder(x[rows // n] * m[:, None])  # (r, D)
+            if h.shape[1] != target.shape[1]:
+                raise ValueError(f"targets have {target.shape[1]} dimensions, {encoder.name} embeds into {h.shape[1]}")
+            a, l1, tv = distance(h, target[rows // n]), area(m) / k, total_variation(m) / k  # (r,) each
+            if learned:
+                log_area, log_tv, t = leaves[1].unbind(1)
+                loss = a + (-log_area).exp() * l1 + (-log_tv).exp() * tv + (log_area + log_tv) / t + (-t).exp()  # Eq. 8
+            else:
+                loss = a + beta * l1 + phi * tv  # Eq. 6
+            grads.append(torch.autograd.grad(loss.sum(), leaves))
+            losses.append(torch.stack([loss, a, l1 * k / m[0].numel()]).detach())
+        history.append(torch.cat([torch.cat(losses, 1), w.T.clone()]))  # (6, R)
+        for p, parts in zip(params, zip(*grads)):
+            p.grad = torch.cat(parts)
+        adam.step()
+        w[:, 2].clamp_(min=t_min)
+    names = ("loss", "align", "area", "beta", "phi", "t")[: 6 if learned else 3]
+    values = torch.stack(history, 1).unflatten(2, (b, n)).cpu()  # (6, T, B, N)
+    return g.unflatten(0, (b, n)), dict(zip(names, values))
+
+
+def mean_mask(g: Tensor, size: tuple[int, int]) -> Tensor:
+    """Eq. 2: s = (1/N) sum m_n, (B, N, h, w) -> (B, H, W)."""
+    return torch.stack([upsample(one, size).mean(0) for one in g]).float().cpu()

@@ -1,0 +1,53 @@
+"""What all metrics share: their name tag, the check of a map, min-max scaling, intervals."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def metric(slug: str, *, higher_is_better: bool):
+    """Mark a function as a metric: its name in reference.csv and its direction."""
+
+    def mark(function: Callable) -> Callable:
+        function.slug, function.higher_is_better = slug, higher_is_better
+        return function
+
+    return mark
+
+
+def check_map(map: Tensor, inputs: Tensor) -> Tensor:
+    if not isinstance(map, Tensor):
+        raise TypeError(f"map must be a (B, H, W) tensor, got {type(map).__name__}: use attribution.map")
+    wanted = (len(inputs), *inputs.shape[-2:])
+    if tuple(map.shape) != wanted:
+        raise ValueError(f"map must have shape {wanted}, one value per input pixel, got {tuple(map.shape)}")
+    if not torch.isfinite(map).all():
+        raise ValueError("map holds NaN or infinite values")
+    return map.float()
+
+
+def min_max(map: Tensor) -> Tensor:
+    """Each map scaled to [0, 1] by itself, (B, H, W) -> (B, H, W). A constant map has no scale: it is cut to [0, 1]."""
+    low, high = map.amin((1, 2), keepdim=True), map.amax((1, 2), keepdim=True)
+    return torch.where(high > low, (map - low) / (high - low).clamp(min=1e-30), map.clamp(0, 1))
+
+
+def mean_interval(values, *, resamples: int = 2000, seed: int = 0) -> tuple[float, float, float]:
+    """Mean and 95 % percentile-bootstrap interval of per-sample values. For a difference, pass paired differences.
+
+    The interval is (nan, nan) for a single value.
+    """
+    from scipy.stats import bootstrap
+
+    values = np.asarray(values, float)
+    if values.ndim != 1 or not len(values):
+        raise ValueError(f"values must be a non-empty list of numbers, got shape {values.shape}")
+    if len(values) == 1:
+        return float(values[0]), float("nan"), float("nan")
+    if np.ptp(values) == 0:
+        return (float(values[0]),) * 3
+    rng = np.random.default_rng(seed)
+    interval = bootstrap((values,), np.mean, n_resamples=resamples, method="percentile", rng=rng).confidence_interval
+    return float(values.mean()), float(interval.low), float(interval.high)

@@ -1,0 +1,36 @@
+"""Text encoders of the BERT family: token states averaged over the real tokens."""
+
+import torch
+from torch import nn
+
+from ..types import Parts, TextEncoder
+from .vision import device_of, frozen
+
+
+def wrap_bert(model: nn.Module, tokenizer, *, name: str = "text", finish=lambda h: h) -> TextEncoder:
+    """A transformers BERT with its tokenizer as a text encoder with mean pooling.
+
+    finish  (B, width) -> (B, D), applied to the pooled state (a projection, a normalisation)
+    """
+    model = frozen(model)
+    device = device_of(model)
+
+    def tokenize(texts):
+        batch = tokenizer(list(texts), padding=True, truncation=True, max_length=512, return_tensors="pt").to(device)
+        ids, valid = batch["input_ids"], batch["attention_mask"].bool()
+        tokens = [tokenizer.convert_ids_to_tokens(row[keep][1:-1].tolist()) for row, keep in zip(ids, valid)]
+        return ids, valid, tokens
+
+    def block(layer):
+        def run(z, valid):
+            bias = torch.zeros_like(valid, dtype=z.dtype).masked_fill(~valid, torch.finfo(z.dtype).min)
+            return layer(z, bias[:, None, None, :].expand(-1, 1, z.shape[1], -1))  # (B, 1, T, T)
+
+        return run
+
+    def tail(z, valid):
+        keep = valid[..., None].to(z.dtype)  # (B, T, 1)
+        return finish((z * keep).sum(1) / keep.sum(1))  # (B, D)
+
+    parts = Parts(lambda ids: model.embeddings(input_ids=ids), tuple(block(b) for b in model.encoder.layer), tail)
+    return TextEncoder(name=name, device=device, whole=None, parts=parts, dim=None, tokenize=tokenize)

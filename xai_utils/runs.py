@@ -1,0 +1,128 @@
+"""What the Makefile calls: prepare the data, run a notebook headless, refresh it in place, write figures/index.html."""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+import papermill
+import yaml
+from papermill.exceptions import PapermillExecutionError
+
+from .gallery import write_index
+
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m xai_utils.runs", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("prepare")
+    commands.add_parser("index")
+    run = commands.add_parser("notebook")
+    run.add_argument("source", type=Path)
+    run.add_argument("target", type=Path)
+    run.add_argument("--profile", default="embedded")
+    run.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="one parameter")
+    commands.add_parser("refresh").add_argument("source", type=Path)
+    args = parser.parse_args()
+    os.environ["XAI_PROGRESS"] = "0"  # bars inside a notebook would be saved with it
+    try:
+        if args.command == "prepare":
+            prepare()
+        elif args.command == "index":
+            print(f"wrote {write_index(ROOT / 'figures')}")
+        elif args.command == "refresh":
+            refresh(args.source)
+        else:
+            given = {name: yaml.safe_load(value) for name, value in args.p}
+            run_notebook(args.source, args.target, args.profile, given)
+    except PapermillExecutionError as error:
+        where = f"cell {error.cell_index} (In [{error.exec_count}])"
+        print(f"{args.source}: {where} failed: {error.ename}: {error.evalue}\n\n{error.source}", file=sys.stderr)
+        return 1
+    except (ValueError, OSError) as error:
+        print(f"{args.command}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def prepare() -> None:
+    from .data import DataMissing, load_dataset
+    from .models.embedded import class_embeddings
+
+    class_embeddings()
+    try:
+        known, novel = load_dataset("stamps"), load_dataset("stamps", split="novel")
+        print(f"data: {len(known) + len(novel)} stamps ({len(novel)} of them novel), {len(load_dataset('photos'))} photos")
+    except DataMissing as error:
+        print(f"data: photos only. {error}")
+
+
+def run_notebook(source: Path, target: Path, profile: str, given: dict) -> None:
+    """Run `source` with the parameters of `profile`. `target` appears only when every cell has run."""
+    parameters = profile_parameters(source, profile) | given
+    figures = ROOT / "figures" / profile
+    clear_figures(figures, source)
+    start = time.time()
+    print(f"{source.name} ...", end="" if sys.stdout.isatty() else "\n", flush=True)
+    execute(source, target, parameters, figures)
+    print(f"{source.name}: {time.time() - start:.0f} s", flush=True)
+
+
+def profile_parameters(source: Path, profile: str) -> dict:
+    """The yaml of this notebook in profiles/<profile>/, empty where there is none. Keys it does not know are an error."""
+    folder = ROOT / "profiles" / profile
+    if profile != "embedded" and not folder.is_dir():
+        raise ValueError(f"unknown profile {profile!r}: no folder {folder}")
+    file = folder / f"{source.stem}.yaml"
+    parameters = (yaml.safe_load(file.read_text()) or {}) if file.is_file() else {}
+    check_parameters(source, parameters)
+    return parameters
+
+
+def check_parameters(source: Path, parameters: dict) -> None:
+    unknown = sorted(set(parameters) - set(papermill.inspect_notebook(str(source))))
+    if unknown:
+        raise ValueError(f"{source.name} has no parameter {', '.join(unknown)}")
+
+
+def execute(source: Path, target: Path, parameters: dict, figures: Path | None) -> None:
+    check_parameters(source, parameters)
+    part = target.with_suffix(".part.ipynb")
+    target.unlink(missing_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.environ["XAI_FIGURES"] = str(figures.resolve()) if figures else ""
+    os.environ["XAI_NOTEBOOK"] = source.stem
+    papermill.execute_notebook(
+        source, part, parameters, cwd=source.parent, kernel_name="python3", progress_bar=sys.stderr.isatty(), log_output=False
+    )
+    part.rename(target)
+
+
+def clear_figures(folder: Path, source: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob(f"{source.stem.split('_')[0]}-*"):
+        old.unlink()
+
+
+def refresh(source: Path) -> None:
+    """Run a notebook with its own defaults and keep its outputs, without papermill's notes of the run."""
+    with tempfile.TemporaryDirectory() as scratch:
+        done = Path(scratch) / source.name
+        start = time.time()
+        execute(source, done, {}, None)
+        notebook = nbformat.read(done, as_version=4)
+    notebook.metadata = {k: notebook.metadata[k] for k in ("kernelspec", "language_info") if k in notebook.metadata}
+    notebook.metadata["language_info"] = {"name": "python"}
+    for cell in notebook.cells:
+        cell.metadata = {"tags": tags} if (tags := cell.metadata.get("tags")) else {}
+    nbformat.write(notebook, source)
+    print(f"{source.name}: {time.time() - start:.0f} s, {source.stat().st_size // 1000} KB", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

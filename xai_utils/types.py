@@ -1,0 +1,303 @@
+"""The contracts of the kit: every shape is written down here, once.
+
+    B batch    D embedding    T tokens    C channels    H, W pixels    h, w feature cells
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What a method returns.
+
+    map     (B, H, W) float32 on the CPU for images; (B, T) for texts, NaN behind the end of shorter texts.
+            Raw: as the method defines it, never rescaled.
+    unit    what one unit of `map` is ("mask value", "bits", "cosine", ...)
+    signed  True if negative values mean evidence against
+    trace   name -> tensor with one leading entry per optimisation step, empty for methods without steps
+    cost    {"forwards": ..., "backwards": ...}: encoder passes per sample
+    tokens  for texts, the B lists of token strings that the columns of `map` belong to; None for images
+    """
+
+    map: Tensor
+    unit: str
+    signed: bool
+    trace: dict[str, Tensor] = field(default_factory=dict)
+    cost: dict[str, int] = field(default_factory=dict)
+    tokens: list[list[str]] | None = None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """An encoder in pieces: `tail(blocks[-1](... blocks[0](stem(inputs)))) == encoder(inputs)`.
+
+    Image pieces take and return one tensor. Text blocks and tails take `(z, valid)`, valid (B, T) bool.
+    """
+
+    stem: Callable
+    blocks: tuple[Callable, ...]
+    tail: Callable
+
+
+@dataclass(frozen=True)
+class Split:
+    """An encoder cut in two at the input of block `layer`: `suffix(prefix(x)) == encoder(x)`, bit for bit on a CPU.
+
+    prefix(inputs) -> z             (B, T, width) for token models, (B, C, h, w) for CNNs
+    suffix(z, like=None) -> (B, D)  `z` may be changed and may hold k copies of the batch one after another; then
+                                    `like` names the prefix's own z. Text needs it to know which tokens are real.
+    to_map(scores, like=None)       (B, T) or (B, h, w) -> (B, H, W) pixel map, bilinear, extra tokens dropped; for
+                                    texts -> (B, T') one score per token without special tokens, NaN-padded
+    channel_dim                     the axis of z that is neither sample nor place: -1 for tokens, 1 for CNNs
+    """
+
+    prefix: Callable
+    suffix: Callable
+    to_map: Callable
+    channel_dim: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """A frozen model in eval mode: `encoder(inputs) -> (B, D)`. Made by `load_model` or `wrap`, never by hand.
+
+    depth          number of blocks; `split(layer)` takes 0..depth, `depth` being the output of the last block
+    default_layer  the layer that methods cut at unless told: block 9 of 12, the same depth in proportion elsewhere
+    dim            D, None where it is not known before the first call
+    whole          the forward pass in one piece, used where `parts` is None; `no_split` then says why
+    """
+
+    name: str
+    device: torch.device
+    whole: Callable
+    dim: int | None = None
+    parts: Parts | None = None
+    no_split: str = "the kit does not know how it is built up"
+
+    @property
+    def depth(self) -> int:
+        return len(self.parts.blocks) if self.parts else 0
+
+    @property
+    def default_layer(self) -> int:
+        return round(self.depth * 9 / 12)
+
+    def _check_layer(self, layer: int) -> None:
+        if self.parts is None:
+            raise ValueError(f"{self.name} has no split: {self.no_split}. Methods that need only the input still work.")
+        if not isinstance(layer, int) or not 0 <= layer <= self.depth:
+            raise ValueError(f"layer must be an integer from 0 to {self.depth} for {self.name}, got {layer!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageEncoder(Encoder):
+    """An encoder of images, (B, 3, H, W) float -> (B, D).
+
+    image_size     (H, W) it takes; None: any
+    transform      PIL image -> (3, H, W), the shorter side resized, the centre cropped, normalised; nothing else is cut
+    mean, std      what `transform` normalises with, so that a picture can be shown again
+    head           (B, D) -> (B, classes) logits, None without a classifier
+    tokens         (extra tokens in front, (h, w) of the rest) for token models, None for CNNs
+    channels_last  CNNs run channels_last, which a CPU does much faster (benchmarks/p_ibisa.py measures it)
+    best_batch     rows at a time that a CPU handles fastest where that is fewer than it is given, None: all
+    """
+
+    image_size: tuple[int, int] | None
+    transform: Callable
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    head: Callable | None = None
+    tokens: tuple[int, tuple[int, int]] | None = None
+    channels_last: bool = False
+
+    @property
+    def best_batch(self) -> int | None:
+        return 4 if self.channels_last and self.device.type == "cpu" else None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        x = self._prepare(images)
+        if self.parts is None:
+            return self.whole(x)
+        z = self.parts.stem(x)
+        for block in self.parts.blocks:
+            z = block(z)
+        return self.parts.tail(z)
+
+    def _prepare(self, images: Tensor) -> Tensor:
+        check_images(images, self)
+        x = images.to(self.device)
+        return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
+
+    def split(self, layer: int) -> Split:
+        self._check_layer(layer)
+
+        def prefix(images):
+            z = self.parts.stem(self._prepare(images))
+            for block in self.parts.blocks[:layer]:
+                z = block(z)
+            return z
+
+        def suffix(z, like=None):
+            for block in self.parts.blocks[layer:]:
+                z = block(z)
+            return self.parts.tail(z)
+
+        def to_map(scores, like=None):
+            if self.tokens is not None:
+                extra, grid = self.tokens
+                scores = scores[:, extra:].unflatten(1, grid)  # (B, h, w)
+            size = self.image_size
+            return torch.nn.functional.interpolate(scores[:, None], size=size, mode="bilinear")[:, 0]
+
+        return Split(prefix, suffix, to_map, channel_dim=1 if self.tokens is None else -1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextEncoder(Encoder):
+    """An encoder of texts, list of B strings -> (B, D). Each text gets the embedding that it has alone.
+
+    tokenize  list[str] -> (ids (B, T), valid (B, T) bool, tokens without the special first and last one)
+    """
+
+    tokenize: Callable
+
+    def __call__(self, texts: list[str]) -> Tensor:
+        check_texts(texts)
+        if self.parts is None:
+            return self.whole(texts)
+        ids, valid, _ = self.tokenize(texts)
+        z = self.parts.stem(ids)
+        for block in self.parts.blocks:
+            z = block(z, valid)
+        return self.parts.tail(z, valid)
+
+    def split(self, layer: int) -> Split:
+        self._check_layer(layer)
+
+        def prefix(texts):
+            check_texts(texts)
+            ids, valid, _ = self.tokenize(texts)
+            z = self.parts.stem(ids)
+            for block in self.parts.blocks[:layer]:
+                z = block(z, valid)
+            z.valid = valid  # which tokens are real; `like=` hands it on to tensors made from z
+            return z
+
+        def suffix(z, like=None):
+            valid = real_tokens(z if like is None else like)
+            valid = valid.repeat(len(z) // len(valid), 1)  # (k B, T) for k copies of the batch
+            for block in self.parts.blocks[layer:]:
+                z = block(z, valid)
+            return self.parts.tail(z, valid)
+
+        def to_map(scores, like=None):
+            valid = real_tokens(scores if like is None else like)
+            last = valid.sum(1, keepdim=True) - 1  # the closing special token
+            place = torch.arange(valid.shape[1], device=valid.device)
+            return scores.masked_fill(place >= last, float("nan"))[:, 1 : int(last.max())]
+
+        return Split(prefix, suffix, to_map, channel_dim=-1)
+
+
+@dataclass(frozen=True)
+class DualEncoder:
+    """Two encoders into one space; cosine of `encode_image(x)` and `encode_text(texts)` is their match."""
+
+    image: ImageEncoder
+    text: TextEncoder
+    name: str = "dual encoder"
+
+    @torch.no_grad()
+    def encode_image(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, D), without gradients."""
+        return self.image(images)
+
+    @torch.no_grad()
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """B strings -> (B, D), without gradients."""
+        return self.text(texts)
+
+
+def real_tokens(z: Tensor) -> Tensor:
+    """Which tokens of a text latent are real, (B, T) bool; set by `prefix`."""
+    valid = getattr(z, "valid", None)
+    if valid is None:
+        raise ValueError("this tensor does not know which tokens are padding: pass like=, the tensor that prefix returned")
+    return valid
+
+
+def check_images(images: Tensor, encoder: ImageEncoder) -> None:
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images must be a (B, 3, H, W) tensor, got {type(images).__name__}: use encoder.transform(pil)[None]")
+    if images.ndim != 4 or images.shape[1] != 3 or not len(images):
+        raise ValueError(f"images must have shape (B, 3, H, W), got {tuple(images.shape)}")
+    if encoder.image_size is not None and tuple(images.shape[-2:]) != encoder.image_size:
+        raise ValueError(f"{encoder.name} takes images of {encoder.image_size}, got {tuple(images.shape[-2:])}")
+    if not images.is_floating_point():
+        raise TypeError(f"images must be floating point, got {images.dtype}: use encoder.transform(pil)[None]")
+
+
+def check_texts(texts: list[str]) -> None:
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        raise TypeError(f"texts must be a list of strings, got {texts!r}")
+    texts = list(texts)
+    if not texts:
+        raise ValueError("texts is an empty list")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"texts[{i}] must be a string, got {type(text).__name__}")
+        if not text.strip():
+            raise ValueError(f"texts[{i}] is empty")
+
+
+def check_finite(name: str, value: Tensor) -> None:
+    if not torch.isfinite(value).all():
+        raise ValueError(f"{name} holds NaN or infinite values")
+
+
+def check_call(encoder: Encoder, inputs: Tensor, targets: Tensor) -> None:
+    """The arguments of a method on images with embeddings as targets, before any computing."""
+    if not isinstance(encoder, ImageEncoder):
+        raise TypeError(f"encoder must be an image encoder from load_model or wrap, got {type(encoder).__name__}")
+    check_images(inputs, encoder)
+    check_finite("inputs", inputs)
+    if not isinstance(targets, Tensor):
+        raise TypeError(f"targets must be a (B, D) tensor, got {type(targets).__name__}")
+    if targets.ndim != 2 or len(targets) != len(inputs) or encoder.dim not in (None, targets.shape[1]):
+        wanted = (len(inputs), encoder.dim or "D")
+        raise ValueError(f"targets must be embeddings of shape {wanted} for {encoder.name}, got {tuple(targets.shape)}")
+    if not targets.is_floating_point():
+        raise TypeError(f"targets must be floating point, got {targets.dtype}")
+    check_finite("targets", targets)
+
+
+def check_number(name: str, value: float, low: float, *, integer: bool = False, above: bool = False) -> None:
+    kind = int if integer else (int, float)
+    good = isinstance(value, kind) and not isinstance(value, bool) and (value > low if above else value >= low)
+    if not good or value != value or value == float("inf"):
+        wanted = f"{'an integer' if integer else 'a number'} {'above' if above else 'of at least'} {low}"
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+
+
+def row_groups(encoder: ImageEncoder, samples: int, copies: int, chunk: int) -> list[Tensor]:
+    """The indices of samples x copies rows, in groups of at most `chunk` that go through the encoder together.
+
+    On a CPU a group stays within one sample and within the encoder's best batch, so that a sample meets the same
+    groups, and so the same rounding, alone and in a batch.
+    """
+    most = chunk if encoder.device.type != "cpu" else min(chunk, copies, encoder.best_batch or copies)
+    whole = max(1, most // copies)  # samples that fit in one group
+    rows = torch.arange(samples * copies, device=encoder.device).split(whole * copies)
+    return [group for part in rows for group in part.split(most)]
+
+
+def progress(steps: Iterable, what: str):
+    """A progress bar over `steps`; XAI_PROGRESS=0 switches all of them off."""
+    from tqdm.auto import tqdm
+
+    return tqdm(steps, desc=what, leave=False, disable=os.environ.get("XAI_PROGRESS") == "0")
