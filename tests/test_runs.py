@@ -32,7 +32,7 @@ def test_a_failing_cell_fails_the_run_is_named_and_leaves_no_fresh_target(tmp_pa
     target.write_text("stale")
     done = run("notebook", source, target, "-p", "n", 2)
     assert done.returncode == 1
-    assert "cell 2" in done.stderr
+    assert "99_broken.ipynb: cell In [4]" in done.stderr  # the parameters of the run are a cell of their own
     assert "RuntimeError: on purpose" in done.stderr
     assert not target.exists()
 
@@ -42,6 +42,7 @@ def test_parameters_reach_the_notebook_and_unknown_ones_are_an_error(tmp_path):
     target = tmp_path / "build" / source.name
     assert run("notebook", source, target, "-p", "n", 7).returncode == 0
     assert "n is 7" in target.read_text()
+    assert (target.parent / "figures").is_dir()
     done = run("notebook", source, target, "-p", "m", 7)
     assert done.returncode == 1
     assert "has no parameter m" in done.stderr

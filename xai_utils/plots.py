@@ -95,7 +95,7 @@ def show_table(table: pd.DataFrame, name: str, caption: str) -> None:
     if folder := figures_folder():
         table.to_csv(folder / f"{name}.csv", index=False)
         note(folder, name, kind="table", caption=caption)
-    display(table.style.hide(axis="index"), Markdown(f"*{caption}*"))
+    display(table.style.hide(axis="index").format(precision=3), Markdown(f"*{caption}*"))
 
 
 def figures_folder() -> Path | None:

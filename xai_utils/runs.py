@@ -26,7 +26,8 @@ def main() -> int:
     run.add_argument("source", type=Path)
     run.add_argument("target", type=Path)
     run.add_argument("--profile", default="embedded")
-    run.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="one parameter")
+    run.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+                     help="one parameter; figures then lie beside TARGET, so that the profile's own stay")  # fmt: skip
     commands.add_parser("refresh").add_argument("source", type=Path)
     args = parser.parse_args()
     os.environ["XAI_PROGRESS"] = "0"  # bars inside a notebook would be saved with it
@@ -41,8 +42,8 @@ def main() -> int:
             given = {name: yaml.safe_load(value) for name, value in args.p}
             run_notebook(args.source, args.target, args.profile, given)
     except PapermillExecutionError as error:
-        where = f"cell {error.cell_index} (In [{error.exec_count}])"
-        print(f"{args.source}: {where} failed: {error.ename}: {error.evalue}\n\n{error.source}", file=sys.stderr)
+        where = f"{args.source.name}: cell In [{error.exec_count}]"
+        print(f"{where} failed: {error.ename}: {error.evalue}\n\n{error.source}", file=sys.stderr)
         return 1
     except (ValueError, OSError) as error:
         print(f"{args.command}: {error}", file=sys.stderr)
@@ -65,7 +66,7 @@ def prepare() -> None:
 def run_notebook(source: Path, target: Path, profile: str, given: dict) -> None:
     """Run `source` with the parameters of `profile`. `target` appears only when every cell has run."""
     parameters = profile_parameters(source, profile) | given
-    figures = ROOT / "figures" / profile
+    figures = target.parent / "figures" if given else ROOT / "figures" / profile
     clear_figures(figures, source)
     start = time.time()
     print(f"{source.name} ...", end="" if sys.stdout.isatty() else "\n", flush=True)
@@ -98,8 +99,9 @@ def execute(source: Path, target: Path, parameters: dict, figures: Path | None) 
     os.environ["XAI_FIGURES"] = str(figures.resolve()) if figures else ""
     os.environ["XAI_NOTEBOOK"] = source.stem
     papermill.execute_notebook(
-        source, part, parameters, cwd=source.parent, kernel_name="python3", progress_bar=sys.stderr.isatty(), log_output=False
-    )
+        source, part, parameters, cwd=source.parent, kernel_name="python3", progress_bar=sys.stderr.isatty(), log_output=False,
+        extra_arguments=["--log-level=ERROR"],  # of the kernel's own log, not of the notebook
+    )  # fmt: skip
     part.rename(target)
 
 

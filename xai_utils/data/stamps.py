@@ -70,7 +70,7 @@ def table() -> list[dict]:
 
 @cache
 def read_table(_root: str) -> list[dict]:
-    folder = prepared("stamps-1", build)
+    folder = prepared("stamps-2", build)
     with (folder / "stamps.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for r in rows:

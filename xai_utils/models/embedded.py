@@ -21,7 +21,7 @@ from ..types import DualEncoder, ImageEncoder, Parts, TextEncoder
 from .text import wrap_bert
 from .vision import chain, wrap_timm
 
-TEMPERATURE = 1.5  # of the softmax over the 1000 classes, see the README's table of recall
+TEMPERATURE = 1.5  # of the softmax over the 1000 classes
 
 
 @cache
