@@ -36,12 +36,15 @@ class Attribution:
 class Parts:
     """An encoder in pieces: `tail(blocks[-1](... blocks[0](stem(inputs)))) == encoder(inputs)`.
 
-    Image pieces take and return one tensor. Text blocks and tails take `(z, valid)`, valid (B, T) bool.
+    Image pieces take and return one tensor. Text blocks and tails take `(z, valid)`, valid (B, T) bool; a text stem takes
+    `(ids, weight=None)`, weight (B, T) multiplying each token's embedding before anything is added to it.
+    modules  the nn.Module behind each block, for those who change weights; () where the blocks are modules themselves
     """
 
     stem: Callable
     blocks: tuple[Callable, ...]
     tail: Callable
+    modules: tuple[torch.nn.Module, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Encoder:
     default_layer  the layer that methods cut at unless told: block 9 of 12, the same depth in proportion elsewhere
     dim            D, None where it is not known before the first call
     whole          the forward pass in one piece, used where `parts` is None; `no_split` then says why
+    weights        name -> parameter, everything that training has set; models/weights.py lends them out for change
     """
 
     name: str
@@ -78,6 +82,7 @@ class Encoder:
     dim: int | None = None
     parts: Parts | None = None
     no_split: str = "the kit does not know how it is built up"
+    weights: dict[str, torch.nn.Parameter] = field(default_factory=dict)
 
     @property
     def depth(self) -> int:
@@ -162,16 +167,24 @@ class TextEncoder(Encoder):
     """An encoder of texts, list of B strings -> (B, D). Each text gets the embedding that it has alone.
 
     tokenize  list[str] -> (ids (B, T), valid (B, T) bool, tokens without the special first and last one)
+    blank     id of the padding token, which stands for a word taken away
+    causal    True where a token sees only those before it and the last real one is read off (CLIP)
     """
 
     tokenize: Callable
+    blank: int = 0
+    causal: bool = False
 
     def __call__(self, texts: list[str]) -> Tensor:
         check_texts(texts)
         if self.parts is None:
             return self.whole(texts)
         ids, valid, _ = self.tokenize(texts)
-        z = self.parts.stem(ids)
+        return self.encode_ids(ids, valid)
+
+    def encode_ids(self, ids: Tensor, valid: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Token ids (B, T) -> (B, D); `valid` and `weight` as in Parts."""
+        z = self.parts.stem(ids, weight)
         for block in self.parts.blocks:
             z = block(z, valid)
         return self.parts.tail(z, valid)
@@ -260,20 +273,40 @@ def check_finite(name: str, value: Tensor) -> None:
         raise ValueError(f"{name} holds NaN or infinite values")
 
 
-def check_call(encoder: Encoder, inputs: Tensor, targets: Tensor) -> None:
-    """The arguments of a method on images with embeddings as targets, before any computing."""
-    if not isinstance(encoder, ImageEncoder):
-        raise TypeError(f"encoder must be an image encoder from load_model or wrap, got {type(encoder).__name__}")
-    check_images(inputs, encoder)
-    check_finite("inputs", inputs)
+def check_call(encoder: Encoder, inputs, targets: Tensor, *, texts: bool = False, classes: bool = False) -> None:
+    """The arguments of a method or metric, before any computing.
+
+    texts    a text encoder with its list of strings will do as well as an image encoder
+    classes  (B,) class indices will do as targets, where the encoder has a head, as well as (B, D) embeddings
+    """
+    if texts and isinstance(encoder, TextEncoder):
+        check_texts(inputs)
+    elif not isinstance(encoder, ImageEncoder):
+        wanted = "an encoder" if texts else "an image encoder"
+        raise TypeError(f"encoder must be {wanted} from load_model or wrap, got {type(encoder).__name__}")
+    else:
+        check_images(inputs, encoder)
+        check_finite("inputs", inputs)
     if not isinstance(targets, Tensor):
         raise TypeError(f"targets must be a (B, D) tensor, got {type(targets).__name__}")
+    if classes and targets.ndim == 1:
+        return check_classes(encoder, inputs, targets)
     if targets.ndim != 2 or len(targets) != len(inputs) or encoder.dim not in (None, targets.shape[1]):
         wanted = (len(inputs), encoder.dim or "D")
         raise ValueError(f"targets must be embeddings of shape {wanted} for {encoder.name}, got {tuple(targets.shape)}")
     if not targets.is_floating_point():
         raise TypeError(f"targets must be floating point, got {targets.dtype}")
     check_finite("targets", targets)
+
+
+def check_classes(encoder: ImageEncoder, inputs: Tensor, targets: Tensor) -> None:
+    if getattr(encoder, "head", None) is None:
+        raise ValueError(f"{encoder.name} has no classifier head: targets must be (B, D) embeddings, got {tuple(targets.shape)}")
+    if targets.is_floating_point() or len(targets) != len(inputs):
+        raise ValueError(f"class targets must be {len(inputs)} integers, got {targets.dtype} {tuple(targets.shape)}")
+    classes = getattr(encoder.head, "out_features", None)
+    if targets.min() < 0 or (classes and targets.max() >= classes):
+        raise ValueError(f"class targets must lie in 0..{classes - 1 if classes else '...'}, got {targets.tolist()}")
 
 
 def check_number(name: str, value: float, low: float, *, integer: bool = False, above: bool = False) -> None:

@@ -1,9 +1,10 @@
 """`load_dataset`: photos, stamps and scenes, made from what package registries carry."""
 
 from . import photos, scenes, stamps
+from .debian import DataMissing
 from .recognised import recognised
 from .samples import Dataset, Sample, Thing
-from .stamps import SPLITS, DataMissing
+from .stamps import SPLITS
 
 DATASETS = {"photos": photos.photos, "stamps": stamps.stamps, "scenes": scenes.scenes}
 

@@ -6,10 +6,7 @@ They come with Debian's package tuxpaint-stamps-default. It is fetched with apt-
 
 import csv
 import hashlib
-import os
 import re
-import shutil
-import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -18,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from .cache import cache_folder, prepared
+from .debian import DataMissing, unpacked
 from .samples import Dataset, Sample, Thing
 
 PACKAGE = "tuxpaint-stamps-default"
@@ -41,10 +39,6 @@ CAPTIONS = {
     "appooppanthady": "an Indian milkweed", "bolsom": "a balsam flower", "chuvanna_plastic_poo": "a red plastic flower",
     "holly_leaves": "holly leaves", "final-roll-call": "a soldier's memorial", "grannysmith": "a rag doll",
 }  # fmt: skip
-
-
-class DataMissing(FileNotFoundError):
-    """Data that cannot be had here; the message says what was looked for and how to get it."""
 
 
 SPLITS = ("train", "test", "novel")
@@ -102,7 +96,7 @@ def paste(ground: Image.Image, row: dict, rng: np.random.Generator, scale: tuple
 def build(folder: Path) -> None:
     """Unpack the package, keep the photographs of things, crop each to what is not transparent, write stamps.csv."""
     with tempfile.TemporaryDirectory() as scratch:
-        source = find_source(Path(scratch))
+        source = unpacked(PACKAGE, "XAI_STAMPS", Path(scratch), "photos work without; for stamps and scenes")
         rows, seen = [], set()
         for path in sorted(source.rglob("*.png")):
             name = path.relative_to(source).as_posix().split("tuxpaint/stamps/")[-1]
@@ -153,41 +147,3 @@ def imagenet_index() -> dict[str, int]:
 def imagenet_label(caption: str) -> int | str:
     """The ImageNet class that bears exactly this name, else ""."""
     return imagenet_index().get(re.sub(r"^(an?|the|a pair of) ", "", caption).lower(), "")
-
-
-def find_source(scratch: Path) -> Path:
-    """A folder with the stamps: XAI_STAMPS, else the package by apt-get."""
-    given = os.environ.get("XAI_STAMPS")
-    if given and Path(given).is_dir():
-        return Path(given)
-    if given and not Path(given).is_file():
-        raise DataMissing(f"XAI_STAMPS names {given}, which is neither a folder nor a .deb file")
-    return unpack(Path(given) if given else download(scratch), scratch / "unpacked")
-
-
-def download(scratch: Path) -> Path:
-    hint = f"photos work without; for stamps and scenes get Debian's or Ubuntu's {PACKAGE}.deb and set XAI_STAMPS to its path"
-    if not shutil.which("apt-get"):
-        raise DataMissing(f"there is no apt-get here to fetch {PACKAGE}: {hint}")
-    for sub in ("state/lists/partial", "cache/archives/partial"):
-        (scratch / sub).mkdir(parents=True)
-    options = [f"-oDir::State={scratch}/state", "-oDir::State::status=/var/lib/dpkg/status", f"-oDir::Cache={scratch}/cache",
-               "-oDebug::NoLocking=1", "-oAPT::Sandbox::User="]  # fmt: skip
-    for verb in (["update"], ["download", PACKAGE]):
-        run = subprocess.run(["apt-get", "-q", *options, *verb], cwd=scratch, capture_output=True, text=True)
-        if run.returncode:
-            raise DataMissing(f"apt-get {' '.join(verb)} failed ({last_line(run.stderr)}): {hint}")
-    return next(scratch.glob(f"{PACKAGE}_*.deb"))
-
-
-def unpack(deb: Path, into: Path) -> Path:
-    if not shutil.which("dpkg-deb"):
-        raise DataMissing(f"there is no dpkg-deb here to unpack {deb}: unpack it elsewhere and set XAI_STAMPS to the folder")
-    run = subprocess.run(["dpkg-deb", "-x", deb, into], capture_output=True, text=True)
-    if run.returncode:
-        raise DataMissing(f"{deb} is damaged or cut short ({last_line(run.stderr)}): get it again")
-    return into
-
-
-def last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no message"])[-1]

@@ -1,10 +1,13 @@
-"""What all metrics share: their name tag, the check of a map, min-max scaling, intervals."""
+"""What all metrics share: their name tag, the check of a map, min-max scaling, the score of an embedding, intervals."""
 
 from collections.abc import Callable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from ..types import Encoder, ImageEncoder, TextEncoder, check_call
 
 
 def metric(slug: str, *, higher_is_better: bool):
@@ -28,10 +31,37 @@ def check_map(map: Tensor, inputs: Tensor) -> Tensor:
     return map.float()
 
 
+def check_text_map(map: Tensor, lengths: list[int]) -> list[Tensor]:
+    """A text map (B, T), NaN behind the end of each text, as B vectors of that many scores."""
+    if not isinstance(map, Tensor):
+        raise TypeError(f"map must be a (B, T) tensor, got {type(map).__name__}: use attribution.map")
+    if tuple(map.shape) != (len(lengths), max(lengths)):
+        raise ValueError(f"map must have shape {(len(lengths), max(lengths))}, one score per token, got {tuple(map.shape)}")
+    rows = [row[:n].float().cpu() for row, n in zip(map, lengths)]
+    if not all(torch.isfinite(row).all() for row in rows):
+        raise ValueError("map holds NaN or infinite values on tokens of its text")
+    return rows
+
+
+def check_metric(encoder: Encoder, inputs, targets: Tensor, map: Tensor, *, classes: bool = True) -> Tensor:
+    """The arguments of a metric that runs an image encoder; the map as float32."""
+    check_call(encoder, inputs, targets, classes=classes)
+    return check_map(map, inputs)
+
+
 def min_max(map: Tensor) -> Tensor:
-    """Each map scaled to [0, 1] by itself, (B, H, W) -> (B, H, W). A constant map has no scale: it is cut to [0, 1]."""
-    low, high = map.amin((1, 2), keepdim=True), map.amax((1, 2), keepdim=True)
+    """Each map scaled to [0, 1] by itself, (B, ...) -> (B, ...). A constant map has no scale: it is cut to [0, 1]."""
+    axes = tuple(range(1, map.ndim))
+    low, high = map.amin(axes, keepdim=True), map.amax(axes, keepdim=True)
     return torch.where(high > low, (map - low) / (high - low).clamp(min=1e-30), map.clamp(0, 1))
+
+
+def match(encoder: ImageEncoder | TextEncoder, h: Tensor, targets: Tensor) -> Tensor:
+    """What a metric follows, (r,): the probability of class targets (r,), the cosine to embeddings (r, D)."""
+    targets = targets.to(h.device)
+    if targets.ndim == 1:
+        return encoder.head(h).softmax(1).gather(1, targets[:, None])[:, 0]
+    return F.cosine_similarity(h, targets.to(h))
 
 
 def mean_interval(values, *, resamples: int = 2000, seed: int = 0) -> tuple[float, float, float]:

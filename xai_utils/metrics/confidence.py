@@ -1,47 +1,117 @@
-"""Confidence drop and increase: does the part of the image that the map keeps still match the target?"""
+"""Confidence drop and increase: does the part that the map keeps still match the target?
+
+The papers print one name over several protocols. For images and for texts:
+
+protocol         image times                      text
+"m2ib"           the map scaled to [0, 1]         tokens above the median stay, the others become the padding token
+"m2ib-released"  the first row of that, repeated  encoded without its special tokens; the others become token 0
+"nib"            the map scaled to [0, 1]         each token's embedding times its score, scaled to [0, 1]
+"nib-released"   the map scaled to [0, 1]         the same without special tokens; a repeated word takes every score
+"raw"            the map as it is, in [0, 1]      -
+
+Scaled: by the map's own minimum and maximum. The papers' text is silent on all but M2IB's; the -released ones do what the
+authors' code does, where CLIP without special tokens is read off at the largest token id. There NIB scales over the
+special tokens too, which a map here does not score.
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..types import ImageEncoder, check_call
-from .base import check_map, metric, min_max
+from ..types import Encoder, ImageEncoder, TextEncoder, check_call
+from .base import check_map, check_text_map, metric, min_max
 
-PROTOCOLS = ("m2ib", "raw")
+PROTOCOLS = ("m2ib", "m2ib-released", "nib", "nib-released", "raw")
 
 
 @metric("conf-drop", higher_is_better=False)
-def confidence_drop(encoder: ImageEncoder, inputs: Tensor, targets: Tensor, map: Tensor, *, protocol: str = "m2ib") -> Tensor:
-    """100 max(0, o - s), (B,) in 0..200 (M2IB Eq. 17; P-IBISA, NIB and AdaIB take it over). Lower is better.
+def confidence_drop(
+    encoder: Encoder, inputs, targets: Tensor, map: Tensor, *, protocol: str = "m2ib", similarity: str = "cosine"
+) -> Tensor:
+    """100 max(0, o - s), (B,) (M2IB Eq. 17; P-IBISA, NIB and AdaIB take it over). Lower is better.
 
-    o = cos(f(x), h), s = cos(f(x map), h): the normalised image is multiplied by the map, so 0 is the mean colour.
-    inputs (B, 3, H, W), targets (B, D) embeddings, map (B, H, W).
-    protocol  "m2ib": each map is first scaled to [0, 1] by its own minimum and maximum, as M2IB's paper has it; "raw":
-              the map as the method left it, which must lie in [0, 1]
-    The mean over samples is what the papers print. A map of ones has drop 0, a map of zeros nearly 100 o.
+    o = sim(f(x), h), s = sim(f(what the map keeps of x), h). A map of ones has drop 0, a map of zeros nearly 100 o.
+    inputs      (B, 3, H, W), the normalised image, so that 0 is the mean colour; or a list of B texts
+    targets     (B, D) embeddings
+    map         (B, H, W), or for texts (B, T), NaN behind the end of each
+    protocol    see the top of this file
+    similarity  "cosine", drop in 0..200; "inverse-distance": 1 / ||f(x) - h||, as P-IBISA's retrieval has it
+    The mean over samples is what the papers print.
     """
-    kept, whole = similarities(encoder, inputs, targets, map, protocol)
+    kept, whole = similarities(encoder, inputs, targets, map, protocol, similarity)
     return 100 * (whole - kept).clamp(min=0)
 
 
 @metric("conf-incr", higher_is_better=True)
-def confidence_increase(encoder: ImageEncoder, inputs: Tensor, targets: Tensor, map: Tensor, *, protocol: str = "m2ib") -> Tensor:
+def confidence_increase(
+    encoder: Encoder, inputs, targets: Tensor, map: Tensor, *, protocol: str = "m2ib", similarity: str = "cosine"
+) -> Tensor:
     """100 where s > o, else 0, (B,) (M2IB Eq. 18); arguments as `confidence_drop`. Higher is better; ties count 0."""
-    kept, whole = similarities(encoder, inputs, targets, map, protocol)
+    kept, whole = similarities(encoder, inputs, targets, map, protocol, similarity)
     return 100.0 * (kept > whole)
 
 
 @torch.no_grad()
-def similarities(encoder, inputs, targets, map, protocol) -> tuple[Tensor, Tensor]:
-    """(s, o) of each sample, both (B,): cosine to the target with and without the map."""
-    check_call(encoder, inputs, targets)
-    map = check_map(map, inputs)
+def similarities(encoder, inputs, targets, map, protocol="m2ib", similarity="cosine") -> tuple[Tensor, Tensor]:
+    """(s, o) of each sample, both (B,): similarity to the target with and without the map."""
+    check_call(encoder, inputs, targets, texts=True)
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
-    if protocol == "m2ib":
+    if similarity not in SIMILARITIES:
+        raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, got {similarity!r}")
+    kept, whole = (kept_text if isinstance(encoder, TextEncoder) else kept_image)(encoder, inputs, map, protocol)
+    kept, whole = (SIMILARITIES[similarity](h, targets.to(h)).float().cpu() for h in (kept, whole))
+    if not torch.isfinite(whole).all():
+        raise ValueError("targets are the inputs' own embeddings: their inverse distance is infinite")
+    return kept, whole
+
+
+SIMILARITIES = {"cosine": F.cosine_similarity, "inverse-distance": lambda h, t: 1 / (h - t).norm(dim=1)}
+
+
+def kept_image(encoder: ImageEncoder, inputs: Tensor, map: Tensor, protocol: str) -> tuple[Tensor, Tensor]:
+    """Embeddings of what the map keeps, and of the whole images."""
+    map = check_map(map, inputs)
+    if protocol != "raw":
         map = min_max(map)
     elif map.min() < 0 or map.max() > 1:
         raise ValueError(f'protocol "raw" needs a map in [0, 1], got {map.min():.3g} to {map.max():.3g}')
-    kept, whole = encoder(inputs * map[:, None].to(inputs)), encoder(inputs)
-    targets = targets.to(whole)
-    return F.cosine_similarity(kept, targets).float().cpu(), F.cosine_similarity(whole, targets).float().cpu()
+    if protocol == "m2ib-released":
+        map = map[:, :1].expand_as(map)
+    return encoder(inputs * map[:, None].to(inputs)), encoder(inputs)
+
+
+def kept_text(encoder: TextEncoder, texts: list[str], map: Tensor, protocol: str) -> tuple[Tensor, Tensor]:
+    if protocol == "raw":
+        raise ValueError('protocol "raw" is for images')
+    ids, valid, tokens = encoder.tokenize(texts)
+    lengths = [len(t) for t in tokens]
+    scores = check_text_map(map, lengths)
+    released = protocol.endswith("-released")
+    if released:  # no special tokens, positions begin with the first word
+        ids = ids[:, 1 : 1 + max(lengths)]
+        valid = torch.arange(ids.shape[1], device=ids.device) < torch.tensor(lengths, device=ids.device)[:, None]
+    start = 0 if released else 1
+    changed, weight = ids.clone(), torch.ones(ids.shape, device=ids.device)
+    for row, s in enumerate(scores):
+        place = slice(start, start + len(s))
+        if protocol.startswith("m2ib"):
+            dropped = (s <= s.quantile(0.5)).to(ids.device)
+            changed[row, place] = changed[row, place].masked_fill(dropped, 0 if released else encoder.blank)
+        else:
+            s = min_max(s[None])[0].to(ids.device)
+            weight[row, place] = all_occurrences(ids[row, place], s) if released else s
+    if not (released and encoder.causal):
+        return encoder.encode_ids(changed, valid, weight), encoder.encode_ids(ids, valid)
+    return encoder.encode_ids(changed, up_to_largest(changed, valid), weight), encoder.encode_ids(ids, up_to_largest(ids, valid))
+
+
+def all_occurrences(ids: Tensor, scores: Tensor) -> Tensor:
+    """Each token's score times those of its other occurrences: the released code scales rows of the vocabulary."""
+    return torch.stack([scores[ids == i].prod() for i in ids])
+
+
+def up_to_largest(ids: Tensor, valid: Tensor) -> Tensor:
+    """Real tokens up to the one with the largest id, where the released CLIP reads a text without its end token."""
+    last = ids.masked_fill(~valid, -1).argmax(1, keepdim=True)
+    return torch.arange(ids.shape[1], device=ids.device) <= last

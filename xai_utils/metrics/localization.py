@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..types import Encoder
-from .base import check_map, metric
+from .base import check_map, metric, min_max
 
 
 @metric("iou", higher_is_better=True)
@@ -57,4 +57,49 @@ def check_masks(masks: Tensor, inputs: Tensor) -> Tensor:
         raise ValueError(f"masks must be a bool tensor of shape {wanted}, got {got}")
     if not masks.flatten(1).any(1).all():
         raise ValueError("masks holds an empty mask: there is no object to find")
+    return masks
+
+
+@metric("localization-iou", higher_is_better=True)
+def localization_iou(encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor, percentile=75) -> Tensor:
+    """IoU of the pixels above the map's own percentile with the object, (B,) in 0..1 (M2IB Eq. 16 at 75).
+
+    masks (B, H, W) bool: exact, or all boxes of a sample joined (`box_masks`). Strictly above, as M2IB prints it.
+    """
+    map, masks = check_map(map, inputs).flatten(1), check_masks(masks, inputs).flatten(1)
+    if not 0 <= percentile < 100:
+        raise ValueError(f"percentile must lie in 0..100, below 100, got {percentile!r}")
+    return overlap(map > map.quantile(percentile / 100, dim=1, keepdim=True), masks)
+
+
+@metric("miou", higher_is_better=True)
+def miou(encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor, threshold: float = 0.5) -> Tensor:
+    """IoU of the pixels above a value of the min-max scaled map with the object, (B,) in 0..1 (AdaIB, at 0.5).
+
+    AdaIB calls it pointing-game IoU; it is no hit test. masks as in `localization_iou`.
+    """
+    map, masks = min_max(check_map(map, inputs)).flatten(1), check_masks(masks, inputs).flatten(1)
+    return overlap(map > threshold, masks)
+
+
+@metric("energy-in-mask", higher_is_better=True)
+def energy_in_mask(encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor) -> Tensor:
+    """Share of the map's positive mass on the object, (B,) in 0..1; 0 for a map without positive values.
+
+    For a constant map it is the object's share of the image. masks (B, H, W) bool.
+    """
+    mass = check_map(map, inputs).clamp(min=0).flatten(1)
+    return (mass * check_masks(masks, inputs).flatten(1)).sum(1) / mass.sum(1).clamp(min=1e-30)
+
+
+def overlap(a: Tensor, b: Tensor) -> Tensor:
+    return (a & b).sum(1) / (a | b).sum(1)
+
+
+def box_masks(boxes: list[list[tuple[int, int, int, int]]], size: tuple[int, int]) -> Tensor:
+    """Several boxes (left, top, right, bottom) per sample, joined: B lists -> (B, H, W) bool."""
+    masks = torch.zeros(len(boxes), *size, dtype=torch.bool)
+    for mask, some in zip(masks, boxes):
+        for left, top, right, bottom in some:
+            mask[max(0, top) : bottom, max(0, left) : right] = True
     return masks

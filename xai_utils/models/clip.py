@@ -23,6 +23,7 @@ def image_tower(model, device, name) -> ImageEncoder:
     encoder = ImageEncoder(
         name=name, device=device, whole=model.encode_image, parts=parts, tokens=tokens, image_size=size,
         transform=image_transform(size, mean, std), mean=mean, std=std, channels_last=tokens is None,
+        weights=dict(visual.named_parameters()),
     )  # fmt: skip
     return checked(encoder, probe_image(size, model))
 
@@ -59,8 +60,9 @@ def text_tower(model, tokenizer, device, name) -> TextEncoder:
         tokens = [[spell(tokenizer, i) for i in row[1:n].tolist()] for row, n in zip(ids, last.tolist())]
         return ids[:, :length], valid, tokens  # causal attention: what comes after the end changes nothing
 
-    def stem(ids):
+    def stem(ids, weight=None):
         x = text.token_embedding(ids)
+        x = x if weight is None else x * weight[..., None].to(x)
         return x + text.positional_embedding[: ids.shape[1]].to(x.dtype)
 
     def block(layer):
@@ -73,10 +75,13 @@ def text_tower(model, tokenizer, device, name) -> TextEncoder:
             return h
         return text.text_projection(h) if isinstance(text.text_projection, nn.Module) else h @ text.text_projection
 
+    layers = tuple(text.transformer.resblocks) if known else ()
     encoder = TextEncoder(
         name=name, device=device, whole=lambda texts: model.encode_text(tokenizer(list(texts)).to(device)),
-        parts=Parts(stem, tuple(block(b) for b in text.transformer.resblocks), tail) if known else None,
+        parts=Parts(stem, tuple(map(block, layers)), tail, layers) if known else None,
         no_split=f"its text tower ({type(text).__name__}, {pool} pooling) is not a causal CLIP tower", tokenize=tokenize,
+        blank=getattr(tokenizer, "eot_token_id", 0), causal=known,  # CLIP pads with its end-of-text token
+        weights={n: p for n, p in model.named_parameters() if not n.startswith(("visual.", "logit_"))},
     )  # fmt: skip
     return checked(encoder, ["a photo of a cat"])
 

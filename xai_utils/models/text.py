@@ -21,6 +21,10 @@ def wrap_bert(model: nn.Module, tokenizer, *, name: str = "text", finish=lambda 
         tokens = [tokenizer.convert_ids_to_tokens(row[keep][1:-1].tolist()) for row, keep in zip(ids, valid)]
         return ids, valid, tokens
 
+    def stem(ids, weight=None):
+        words = model.embeddings.word_embeddings(ids)  # (B, T, width)
+        return model.embeddings(inputs_embeds=words if weight is None else words * weight[..., None].to(words))
+
     def block(layer):
         def run(z, valid):
             bias = torch.zeros_like(valid, dtype=z.dtype).masked_fill(~valid, torch.finfo(z.dtype).min)
@@ -32,5 +36,8 @@ def wrap_bert(model: nn.Module, tokenizer, *, name: str = "text", finish=lambda 
         keep = valid[..., None].to(z.dtype)  # (B, T, 1)
         return finish((z * keep).sum(1) / keep.sum(1))  # (B, D)
 
-    parts = Parts(lambda ids: model.embeddings(input_ids=ids), tuple(block(b) for b in model.encoder.layer), tail)
-    return TextEncoder(name=name, device=device, whole=None, parts=parts, dim=None, tokenize=tokenize)
+    layers = tuple(model.encoder.layer)
+    return TextEncoder(
+        name=name, device=device, whole=None, parts=Parts(stem, tuple(map(block, layers)), tail, layers), tokenize=tokenize,
+        blank=tokenizer.pad_token_id, weights=dict(model.named_parameters()),
+    )  # fmt: skip

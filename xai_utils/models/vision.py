@@ -57,7 +57,7 @@ def wrap_timm(model: nn.Module, name: str | None = None) -> ImageEncoder:
         name=name, device=device_of(model), parts=parts, tokens=tokens, image_size=size,
         whole=lambda x: model.forward_head(model.forward_features(x), pre_logits=True),
         transform=image_transform(size, mean, std), mean=mean, std=std,
-        channels_last=tokens is None,
+        channels_last=tokens is None, weights=dict(model.named_parameters()),
     )  # fmt: skip
     probe = probe_image(size, model)
     return replace(checked(encoder, probe), head=classifier_head(model, probe))
@@ -126,6 +126,7 @@ def wrap_callable(f, *, name=None, image_size=None, transform=None, mean=(0, 0, 
     return ImageEncoder(
         name=name or getattr(f, "__name__", type(f).__name__), device=device, whole=f, image_size=image_size,
         transform=transform or image_transform(image_size or (224, 224), mean, std), mean=mean, std=std,
+        weights=dict(f.named_parameters()) if is_module else {},
     )  # fmt: skip
 
 

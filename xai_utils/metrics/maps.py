@@ -1,0 +1,39 @@
+"""What a map is like, and how alike two maps are. No encoder is run."""
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+from torch import Tensor
+
+from .base import check_map, metric, min_max
+
+
+@metric("map-area", higher_is_better=False)
+def map_area(encoder, inputs, targets, map: Tensor) -> Tensor:
+    """Mean value of the map, (B,)."""
+    return check_map(map, inputs).mean((1, 2))
+
+
+@metric("map-tv", higher_is_better=False)
+def map_total_variation(encoder, inputs, targets, map: Tensor) -> Tensor:
+    """Mean absolute step between neighbouring pixels of the min-max scaled map, (B,): 0 for a flat map."""
+    m = min_max(check_map(map, inputs))
+    return m.diff(dim=1).abs().mean((1, 2)) + m.diff(dim=2).abs().mean((1, 2))
+
+
+def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Spearman's correlation of each pair of maps, (B, ...) and (B, ...) -> (B,) in -1..1; NaN where a map is constant.
+
+    NaN entries (behind the end of a text) must lie in the same places and are left out.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"the maps must have one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+    values = []
+    for one, two in zip(a.flatten(1).double().numpy(), b.flatten(1).double().numpy()):
+        there = ~np.isnan(one)
+        if not np.array_equal(there, ~np.isnan(two)):
+            raise ValueError("one map has values where the other has none")
+        p, q = (r - r.mean() for r in (rankdata(one[there]), rankdata(two[there])))
+        size = np.sqrt((p @ p) * (q @ q))
+        values.append(p @ q / size if size > 0 else np.nan)
+    return torch.tensor(values, dtype=torch.float32)

@@ -1,0 +1,146 @@
+"""Take the picture away in the order of the map, or put it back, and follow the match with the target.
+
+MoRF and LeRF (Samek et al. 2017, in blocks as P-IBISA has them), deletion and insertion (RISE; AHA averages three reference
+images), positive and negative perturbation (Chefer et al. 2021). All are areas under one curve, `perturbation_curve`.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_blur
+
+from ..types import ImageEncoder, check_number, row_groups
+from .base import check_metric, match, metric
+
+REFERENCES = ("zero", "black", "mean", "blur")
+
+
+@torch.no_grad()
+def perturbation_curve(
+    encoder: ImageEncoder, inputs: Tensor, targets: Tensor, map: Tensor, *, first: str = "most", insert: bool = False,
+    block: int = 8, steps: int | None = None, until: float = 1.0, reference: str = "zero", hits: bool = False, chunk: int = 64,
+) -> Tensor:  # fmt: skip
+    """The match after each step of removal or insertion, (B, S + 1); the first value is before any step.
+
+    targets    (B,) class indices: the softmax probability is followed; (B, D) embeddings: the cosine
+    first      "most" or "least" relevant blocks first, a block's relevance being the mean of the map over it
+    insert     False: blocks give way to the reference image; True: blocks of the image enter the reference image
+    block      side of the square blocks in pixels; 1: pixels
+    steps      S, equal portions of blocks; None: one block a step
+    until      the part of the blocks that has changed at the end
+    reference  "zero": 0 after normalisation; "black"; "mean": the image's own mean colour; "blur": Gaussian, sigma a
+               tenth of the shorter side
+    hits       1 where the target class leads, else 0, instead of the probability
+    Blocks of equal relevance go in one random order, the same for every image. S + 1 forward passes per image.
+    """
+    map = check_metric(encoder, inputs, targets, map)
+    for name, value in dict(block=block, chunk=chunk).items():
+        check_number(name, value, 1, integer=True)
+    if first not in ("most", "least"):
+        raise ValueError(f'first must be "most" or "least", got {first!r}')
+    if hits and targets.ndim != 1:
+        raise ValueError("hits needs class indices as targets")
+    rank = block_ranks(map if first == "most" else -map, block)  # (B, H, W)
+    blocks = int(rank.max()) + 1
+    if steps is not None and (not isinstance(steps, int) or not 1 <= steps <= blocks):
+        raise ValueError(f"steps must be an integer from 1 to {blocks}, the number of blocks, got {steps!r}")
+    counts = torch.linspace(0, until * blocks, (steps or round(until * blocks)) + 1).round().to(encoder.device)  # (S + 1,)
+    x, rank, targets = inputs.to(encoder.device), rank.to(encoder.device), targets.to(encoder.device)
+    other = reference_image(encoder, x, reference)
+    start, end = (other, x) if insert else (x, other)
+    values = []
+    for rows in row_groups(encoder, len(x), len(counts), chunk):
+        i = rows // len(counts)
+        changed = rank[i] < counts[rows % len(counts), None, None]  # (r, H, W)
+        h = encoder(torch.where(changed[:, None], end[i], start[i]))
+        values.append((encoder.head(h).argmax(1) == targets[i]).float() if hits else match(encoder, h, targets[i]))
+    return torch.cat(values).unflatten(0, (len(x), len(counts))).float().cpu()
+
+
+def block_ranks(map: Tensor, block: int) -> Tensor:
+    """When each pixel's block has its turn, 0 for the highest mean of the map: (B, H, W) -> (B, H, W) integers."""
+    size = map.shape[-2:]
+    means = F.avg_pool2d(map[:, None], block, ceil_mode=True, count_include_pad=False)[:, 0]  # (B, h, w)
+    h, w = means.shape[-2:]
+    shuffled = torch.randperm(h * w, generator=torch.Generator().manual_seed(0))  # for ties
+    order = shuffled[means.flatten(1)[:, shuffled].sort(dim=1, descending=True, stable=True).indices]  # (B, h w)
+    ranks = torch.empty_like(order).scatter_(1, order, torch.arange(h * w).expand_as(order)).unflatten(1, (h, w))
+    return ranks.repeat_interleave(block, 1)[:, : size[0]].repeat_interleave(block, 2)[:, :, : size[1]]
+
+
+def reference_image(encoder: ImageEncoder, x: Tensor, reference: str) -> Tensor:
+    """What stands for "nothing there", (B, 3, H, W), normalised as the inputs are."""
+    if reference == "zero":
+        return torch.zeros_like(x)
+    if reference == "mean":
+        return x.mean((2, 3), keepdim=True).expand_as(x)
+    if reference == "black":
+        mean, std = (torch.tensor(v).to(x).view(1, 3, 1, 1) for v in (encoder.mean, encoder.std))
+        return (-mean / std).expand_as(x)
+    if reference == "blur":
+        sigma = min(x.shape[-2:]) / 10
+        return gaussian_blur(x, kernel_size=2 * min(round(2 * sigma), min(x.shape[-2:]) // 2 - 1) + 1, sigma=sigma)
+    raise ValueError(f"reference must be one of {', '.join(REFERENCES)}, got {reference!r}")
+
+
+@metric("morf", higher_is_better=False)
+def morf(encoder, inputs, targets, map, *, block: int = 8, steps: int | None = None, chunk: int = 64) -> Tensor:
+    """Most relevant first: mean of the curve while 8 x 8 blocks are set to zero, (B,) (P-IBISA Sec. 6.1). Lower is better.
+
+    targets: class indices, for P-IBISA those the model predicts. See `perturbation_curve` for the rest.
+    """
+    return perturbation_curve(encoder, inputs, targets, map, first="most", block=block, steps=steps, chunk=chunk).mean(1)
+
+
+@metric("lerf", higher_is_better=True)
+def lerf(encoder, inputs, targets, map, *, block: int = 8, steps: int | None = None, chunk: int = 64) -> Tensor:
+    """Least relevant first, otherwise as `morf`. Higher is better."""
+    return perturbation_curve(encoder, inputs, targets, map, first="least", block=block, steps=steps, chunk=chunk).mean(1)
+
+
+def area_under(curve: Tensor) -> Tensor:
+    """Trapezoidal area under (B, S + 1) values over [0, 1], (B,)."""
+    return torch.trapezoid(curve, dx=1 / (curve.shape[1] - 1))
+
+
+@metric("deletion-auc", higher_is_better=False)
+def deletion_auc(encoder, inputs, targets, map, *, reference="all", block: int = 1, steps: int = 56, chunk: int = 64) -> Tensor:
+    """Area under the curve while pixels give way to the reference, most relevant first, (B,) (RISE; AHA). Lower is better.
+
+    reference  "black", "mean", "blur", "zero", or "all": the mean over the first three, as AHA reports it
+    """
+    return over_references(encoder, inputs, targets, map, reference, insert=False, block=block, steps=steps, chunk=chunk)
+
+
+@metric("insertion-auc", higher_is_better=True)
+def insertion_auc(encoder, inputs, targets, map, *, reference="all", block: int = 1, steps: int = 56, chunk: int = 64) -> Tensor:
+    """Area under the curve while pixels enter the reference, most relevant first; else as `deletion_auc`. Higher is better."""
+    return over_references(encoder, inputs, targets, map, reference, insert=True, block=block, steps=steps, chunk=chunk)
+
+
+def over_references(encoder, inputs, targets, map, reference, **options) -> Tensor:
+    names = REFERENCES[1:] if reference == "all" else (reference,)
+    areas = [area_under(perturbation_curve(encoder, inputs, targets, map, reference=name, **options)) for name in names]
+    return torch.stack(areas).mean(0)
+
+
+@metric("positive-perturbation-auc", higher_is_better=False)
+def positive_perturbation_auc(encoder, inputs, targets, map, *, chunk: int = 64) -> Tensor:
+    """Area under the share of hits while 0 to 90 % of the pixels are set to zero, most relevant first, (B,).
+
+    Chefer et al. (CVPR 2021). targets (B,) class indices. Lower is better.
+    """
+    return hit_area(encoder, inputs, targets, map, "most", chunk)
+
+
+@metric("negative-perturbation-auc", higher_is_better=True)
+def negative_perturbation_auc(encoder, inputs, targets, map, *, chunk: int = 64) -> Tensor:
+    """Least relevant first, otherwise as `positive_perturbation_auc`. Higher is better."""
+    return hit_area(encoder, inputs, targets, map, "least", chunk)
+
+
+def hit_area(encoder, inputs, targets, map, first, chunk) -> Tensor:
+    hits = targets.ndim == 1
+    return area_under(
+        perturbation_curve(encoder, inputs, targets, map, first=first, block=1, steps=9, until=0.9, hits=hits, chunk=chunk)
+    )

@@ -1,0 +1,82 @@
+"""Does a map depend on what the model has learned, and do its parts add up?"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from scipy.stats import bootstrap
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from ..models.weights import own_weights, randomise, weight_groups
+from ..types import Encoder, check_call, progress
+from .maps import rank_correlation
+
+
+def randomisation_test(
+    method: Callable, encoder: Encoder, inputs, targets: Tensor, *, cascading: bool = True, seed: int = 0
+) -> pd.DataFrame:
+    """Rank correlation of maps before and after weights become random (Adebayo et al. 2018; M2IB Figure 4).
+
+    method     (encoder, inputs, targets) -> Attribution, for instance a functools.partial
+    cascading  True: from the output down to each depth; False: each depth alone
+    Returns one row per depth and sample: step, layer, sample, spearman. Step 0, "trained", is 1 for a method that gives
+    the same map twice. Random: normal numbers of each tensor's own mean and spread. The encoder is left as it was.
+    """
+    check_call(encoder, inputs, targets, texts=True, classes=True)
+    groups = weight_groups(encoder, inputs)
+    trained = method(encoder, inputs, targets).map
+    rows = [("trained", method(encoder, inputs, targets).map)]
+    with own_weights(encoder) as weights:
+        whole = {name: w.detach().clone() for name, w in weights.items()}
+        for i, (group, names) in enumerate(progress(groups.items(), "randomisation")):
+            if not cascading:
+                with torch.no_grad():
+                    for name, w in weights.items():
+                        w.copy_(whole[name])
+            randomise(weights, names, seed + i)
+            rows.append((group, method(encoder, inputs, targets).map))
+    return pd.DataFrame(
+        [
+            dict(step=step, layer=layer, sample=i, spearman=r)
+            for step, (layer, map) in enumerate(rows)
+            for i, r in enumerate(rank_correlation(trained, map).tolist())
+        ]
+    )
+
+
+@torch.no_grad()
+def completeness_gap(encoder: Encoder, inputs, targets: Tensor, scores: Tensor, *, layer: int) -> Tensor:
+    """|sum of scores - (S(1) - S(0))| / |S(1) - S(0)|, (B,): 0 for a path method that adds up (NIB Sec. 3).
+
+    S(t) is the cosine to the targets with the latent z of `layer` replaced by t z. scores: one per place of z, special
+    tokens included, (B, ...).
+    """
+    check_call(encoder, inputs, targets, texts=True)
+    split = encoder.split(layer)
+    z = split.prefix(inputs)
+    ends = [F.cosine_similarity(split.suffix(t * z, like=z), targets.to(z)) for t in (1.0, 0.0)]
+    change = (ends[0] - ends[1]).double().cpu()
+    return ((scores.flatten(1).double().cpu().sum(1) - change).abs() / change.abs()).float()
+
+
+def mismatch_auc(losses, matched, *, resamples: int = 2000, seed: int = 0) -> tuple[float, float, float]:
+    """AUC of telling matched from mismatched pairs by a method's final loss, with its 95 % bootstrap interval (AdaIB Fig. 3).
+
+    losses   (B,), lower for pairs that match
+    matched  (B,) bool
+    0.5 is chance, 1 a loss that is lower for every matched pair.
+    """
+    losses, matched = np.asarray(losses, float), np.asarray(matched, bool)
+    if losses.shape != matched.shape or matched.all() or not matched.any():
+        raise ValueError("losses and matched must have one length, with pairs of both kinds")
+
+    def auc(a, b):  # losses of matched and of mismatched pairs
+        return roc_auc_score([1] * len(a) + [0] * len(b), -np.concatenate([a, b]))
+
+    parts = losses[matched], losses[~matched]
+    rng = np.random.default_rng(seed)
+    interval = bootstrap(parts, auc, n_resamples=resamples, method="percentile", vectorized=False, rng=rng).confidence_interval
+    return float(auc(*parts)), float(interval.low), float(interval.high)
