@@ -5,8 +5,9 @@
 """
 
 from .data import Dataset, Sample, load_dataset
+from .evaluate import evaluate, summarise
 from .models import load_model, wrap
 from .types import Attribution, DualEncoder, ImageEncoder, Split, TextEncoder
 
 __all__ = ["Attribution", "Dataset", "DualEncoder", "ImageEncoder", "Sample", "Split", "TextEncoder",
-           "load_dataset", "load_model", "wrap"]  # fmt: skip
+           "evaluate", "load_dataset", "load_model", "summarise", "wrap"]  # fmt: skip

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -44,7 +45,7 @@ def panels(rows, *, unit: str, signed: bool = False, limits=None, row_names=None
             sns.despine(ax=ax, left=True, bottom=True)
             if c >= len(row) or not row[c]:
                 continue
-            ax.set_title(row[c][0], wrap=True)
+            ax.set_title(textwrap.fill(row[c][0], round(9 * side)))
             ax.imshow(row[c][1])
             if len(row[c]) > 2:
                 drawn = ax.imshow(row[c][2], cmap=colours, vmin=limits[0], vmax=limits[1], alpha=OVERLAY)
@@ -96,6 +97,18 @@ def show_table(table: pd.DataFrame, name: str, caption: str) -> None:
         table.to_csv(folder / f"{name}.csv", index=False)
         note(folder, name, kind="table", caption=caption)
     display(table.style.hide(axis="index").format(precision=3), Markdown(f"*{caption}*"))
+
+
+def show_verdicts(verdicts: list, name: str) -> None:
+    """Show the papers' claims with their verdicts; in a `make reproduce` run save each for the page of claims."""
+    from IPython.display import display
+
+    for v in verdicts:
+        if folder := figures_folder():
+            evidence = [] if v.evidence.empty else json.loads(v.evidence.to_json(orient="records"))
+            note(folder, f"{name}-claim-{v.claim.id}", kind="verdict", claim=v.claim.id, outcome=v.outcome, why=v.why, evidence=evidence)
+    rows = [{"claim": v.claim.id, "where": v.claim["where"], "says": v.claim.claim, "here": v.outcome, "why": v.why} for v in verdicts]
+    display(pd.DataFrame(rows).style.hide(axis="index").set_properties(**{"text-align": "left", "white-space": "normal"}))
 
 
 def figures_folder() -> Path | None:

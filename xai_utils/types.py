@@ -5,6 +5,7 @@
 
 import os
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import torch
@@ -329,8 +330,11 @@ def row_groups(encoder: ImageEncoder, samples: int, copies: int, chunk: int) -> 
     return [group for part in rows for group in part.split(most)]
 
 
+QUIET = ContextVar("QUIET", default=False)  # set while a bar of a larger piece of work is on the screen
+
+
 def progress(steps: Iterable, what: str):
     """A progress bar over `steps`; XAI_PROGRESS=0 switches all of them off."""
     from tqdm.auto import tqdm
 
-    return tqdm(steps, desc=what, leave=False, disable=os.environ.get("XAI_PROGRESS") == "0")
+    return tqdm(steps, desc=what, leave=False, disable=QUIET.get() or os.environ.get("XAI_PROGRESS") == "0")

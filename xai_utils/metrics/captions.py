@@ -90,6 +90,7 @@ def retrieval_captioner(model: DualEncoder, bank: list[str]) -> Captioner:
         h = torch.cat([model.encode_image(part) for part in images.split(model.image.best_batch or 64)])
         return [bank[i] for i in (F.normalize(h, dim=1) @ texts.T).argmax(1).tolist()]
 
+    caption.key = f"retrieval by {model.name} from {bank!r}"  # evaluate's rows are found again by it
     return caption
 
 
@@ -105,4 +106,5 @@ def blip_captioner(encoder: ImageEncoder, model, processor, *, tokens: int = 20)
         inputs = processor(images=list(pixels), return_tensors="pt", do_rescale=False).to(model.device)
         return processor.batch_decode(model.generate(**inputs, max_new_tokens=tokens), skip_special_tokens=True)
 
+    caption.key = f"{model.config._name_or_path} {tokens}"
     return caption
