@@ -60,7 +60,10 @@ def bleu(reference: str, caption: str) -> float:
 
 
 def meteor(reference: str, caption: str) -> float:
-    """METEOR of nltk with WordNet's synonyms, 0..1, on lower-case words."""
+    """METEOR of nltk with WordNet's synonyms, 0..1, on lower-case words; below 1 for equal texts of a few words.
+
+    nltk looks synonyms up by what its stemmer left of a word, so it finds "auto" for "car", but not "automobile".
+    """
     from nltk.translate.meteor_score import meteor_score
 
     from ..data.wordnet import wordnet

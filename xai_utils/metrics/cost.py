@@ -1,5 +1,7 @@
 """What a map costs: seconds, passes, memory."""
 
+import ctypes
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +20,7 @@ def cost(method: Callable, encoder: Encoder, inputs, targets: Tensor, *, repeats
     method  (encoder, inputs, targets) -> Attribution
     Returns seconds (per map), forwards and backwards (per map, as the method counts them), forward_seconds (one plain pass
     of the same inputs, per sample), ratio (seconds over that), memory_mb: what the call holds at most beyond what was
-    held before, of the GPU, or of the process as sampled every 2 ms on a CPU, where memory that is used again does not show.
+    held before: of the GPU as torch counts it, on a CPU of the process, sampled every 2 ms.
     """
     check_number("repeats", repeats, 1, integer=True)
     method(encoder, inputs, targets)
@@ -46,12 +48,22 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def give_back_freed_memory() -> None:
+    """glibc keeps what is freed for later, where a new need for it would not show."""
+    gc.collect()
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):
+        pass  # another system: small needs may go unseen
+
+
 def peak(call: Callable, device: torch.device) -> tuple[object, int]:
     """What `call` returns, and the bytes it held at most beyond those held before."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         return call(), torch.cuda.max_memory_allocated(device) - before
+    give_back_freed_memory()
     process, done = psutil.Process(), threading.Event()
     before = most = process.memory_info().rss
 
