@@ -144,7 +144,7 @@ def run(client, unit: Callable, units: Iterator) -> Iterator[list[dict]]:
     from distributed import as_completed
 
     width = 2 * max(1, sum(client.nthreads().values()))  # units in flight: samples are not all in memory at once
-    flight = as_completed([client.submit(unit, u, pure=False) for u, _ in zip(units, range(width))])
+    flight = as_completed([client.submit(unit, u, pure=False) for _, u in zip(range(width), units)])
     for future in flight:
         yield future.result()
         if (more := next(units, None)) is not None:
@@ -209,10 +209,10 @@ def load(model, task: dict, cases: list):
         rest = [torch.cat([m[:k], m[k + 1 :]]) for m, (_, k) in zip(all_masks, samples)]
         things["others"] = torch.stack([m.any(0) for m in rest])
     if task["modality"] == "text":
-        return model.text, texts, model.encode_image(x), {}
+        return model.text, texts, torch.cat([model.encode_image(one[None]) for one in x]), {}
     with torch.no_grad():
         if task["target"] in ("caption", "things"):
-            targets = model.encode_text(texts)
+            targets = torch.cat([model.encode_text([text]) for text in texts])  # alone: no rounding by company
         elif task["target"] == "label":
             targets = torch.tensor([s.label for s, _ in samples])
         else:

@@ -1,0 +1,203 @@
+"""`evaluate` under everything that can stop it; processes are really killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from evaluate_job import fails_on_dark_pictures, job, mean_of_channels, pictures
+
+import xai_utils as xu
+from xai_utils.methods import p_ibisa, random_map
+from xai_utils.metrics import confidence_drop, iou, map_area, morf, zero_shot_roar
+from xai_utils.shards import code_key, describe, read_shards
+
+JOB = Path(__file__).with_name("evaluate_job.py")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return job(tmp_path_factory.mktemp("undisturbed"))
+
+
+def start(out, pause):
+    env = os.environ | {"OMP_NUM_THREADS": "1", "XAI_PROGRESS": "0"}
+    return subprocess.Popen([sys.executable, JOB, out, str(pause)], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def wait_for_shards(out, n, process):
+    deadline = time.time() + 120
+    while len(list(out.glob("*.parquet"))) < n:
+        assert process.poll() is None, process.stdout.read().decode()
+        assert time.time() < deadline
+        time.sleep(0.05)
+
+
+def test_the_table_is_tidy(undisturbed):
+    t = undisturbed
+    assert len(t) == 12 * 3 * 3
+    assert not t.duplicated(["sample", "method", "metric"]).any()
+    assert np.isfinite(t.value).all()
+    assert (t.error == "").all()
+    assert set(t.columns) >= {"dataset", "model", "modality", "sample", "target", "method", "metric", "value", "forwards", "seed"}
+    assert t.groupby("metric").value.std().min() > 0
+    s = xu.summarise(t)
+    assert len(s) == 9
+    assert (s.n == 12).all()
+    assert ((s.low <= s["mean"]) & (s["mean"] <= s.high)).all()
+
+
+def test_killed_at_any_moment_and_started_again(tmp_path, undisturbed):
+    for shards in (1, 3):  # killed twice, each time in the middle of the next shard
+        process = start(tmp_path, 0.3)
+        wait_for_shards(tmp_path, shards, process)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    (tmp_path / ".part-left-by-the-killed-run").write_bytes(b"half a shard")
+    before = {f: f.stat().st_mtime_ns for f in tmp_path.glob("*.parquet")}
+    assert 3 <= len(before) < 9
+    # `pause` is part of the method's key: the run that ends the job has to be the same one
+    process = start(tmp_path, 0.3)
+    assert process.wait() == 0, process.stdout.read().decode()
+    assert {f: f.stat().st_mtime_ns for f in before} == before  # nothing that was finished was done again
+    table = job(tmp_path, pause=0.3)
+    assert table.equals(undisturbed)
+
+
+def test_cut_damaged_and_foreign_shards_are_done_again(tmp_path, undisturbed):
+    job(tmp_path)
+    shards = sorted(tmp_path.glob("*.parquet"))
+    shards[0].write_bytes(shards[0].read_bytes()[:-100])
+    data = bytearray(shards[1].read_bytes())
+    data[len(data) // 2] ^= 1
+    shards[1].write_bytes(data)
+    shards[2].write_bytes(b"")
+    assert len(read_shards(tmp_path)) < len(undisturbed)
+    assert job(tmp_path).equals(undisturbed)
+    assert job(tmp_path).equals(undisturbed)
+
+
+def test_two_runs_into_one_folder(tmp_path, undisturbed):
+    runs = [start(tmp_path, 0.0), start(tmp_path, 0.0)]
+    assert [r.wait() for r in runs] == [0, 0], [r.stdout.read().decode() for r in runs]
+    assert job(tmp_path).equals(undisturbed)
+
+
+def test_a_failing_sample_is_recorded_and_the_rest_goes_on(tmp_path):
+    methods = {"moody": fails_on_dark_pictures, "random": random_map}
+    run = partial(xu.evaluate, methods, "conse-lite0", pictures(18), [confidence_drop, map_area], out=tmp_path)
+    table = run(batch=4)
+    failed = table[table.error != ""]
+    assert set(failed.method) == {"moody"}
+    assert 0 < len(failed) < 36
+    assert set(failed.error) == {"RuntimeError: too dark"}
+    assert failed.value.isna().all()
+    assert table[table.error == ""].value.notna().all()
+    s = xu.summarise(table).set_index(["method", "metric"])
+    assert s.loc[("moody", "map-area"), "failed"] == len(failed) // 2
+    assert s.loc[("moody", "map-area"), "n"] == 18 - len(failed) // 2
+    assert s.loc[("random", "map-area"), "failed"] == 0
+    assert run(batch=1).equals(table)  # the failed ones are tried again, with the same end
+
+
+def test_a_new_metric_or_method_adds_and_a_changed_one_is_computed(tmp_path):
+    few = pictures(4)
+    kwargs = dict(out=tmp_path)
+    one = xu.evaluate({"a": mean_of_channels}, "conse-lite0", few, [map_area], **kwargs)
+    two = xu.evaluate({"a": mean_of_channels, "b": random_map}, "conse-lite0", few, [map_area, confidence_drop], **kwargs)
+    assert two[(two.method == "a") & (two.metric == "map-area")].value.tolist() == one.value.tolist()
+    assert len(two) == 16
+    stronger = xu.evaluate({"a": partial(mean_of_channels, power=3.0)}, "conse-lite0", few, [map_area], **kwargs)
+    assert (stronger.value != one.value).all()
+    other_seed = xu.evaluate({"a": random_map}, "conse-lite0", few, [map_area], seed=5, **kwargs)
+    assert (other_seed.value.to_numpy() != two[(two.method == "b") & (two.metric == "map-area")].value.to_numpy()).all()
+
+
+def test_batches_change_nothing(tmp_path):
+    methods = {"p-ibisa": partial(p_ibisa, masks=2, steps=2)}
+    tables = [
+        xu.evaluate(methods, "conse-lite0", pictures(6), [confidence_drop], out=tmp_path / str(b), batch=b) for b in (1, 4)
+    ]
+    assert tables[0].equals(tables[1])
+    assert (tables[0].forwards == 4).all()
+
+
+def test_things_texts_and_classes(tmp_path, stamps, classifier):
+    scenes = xu.load_dataset("scenes", n=3, objects=2)
+    t = xu.evaluate({"random": random_map}, "conse-lite0", scenes, [iou, confidence_drop], out=tmp_path, target="things")
+    assert len(t) == 12
+    assert t["sample"].tolist()[::2] == [f"scene-test-0-{i}/{k}" for i in range(3) for k in range(2)]
+    t = xu.evaluate({"random": random_map}, "conse-lite0", scenes, [confidence_drop], out=tmp_path, modality="text")
+    assert t.value.notna().all()
+    assert (t.modality == "text").all()
+    t = xu.evaluate({"random": random_map}, classifier, pictures(2), {"morf": partial(morf, block=56)}, out=tmp_path, target="predicted")
+    assert t.value.between(0, 1).all()
+
+
+def test_keys_follow_the_code_that_matters():
+    key = code_key("xai_utils.methods.p_ibisa")
+    assert key == code_key("xai_utils.methods.p_ibisa")
+    assert key != code_key("xai_utils.metrics.localization")
+    assert describe(partial(random_map, seed=1)) != describe(random_map)
+    assert "mean_of_channels" in describe(mean_of_channels)["source"]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (dict(methods={}), TypeError, "methods must be a dict"),
+        (dict(methods={"a": lambda e, x, h: None}), TypeError, "at the top of a module"),
+        (dict(metrics=[iou]), ValueError, 'needs masks: target="things"'),
+        (dict(metrics=[zero_shot_roar], dataset=[]), ValueError, "dataset is empty"),
+        (dict(model="conse"), ValueError, "unknown model"),
+        (dict(model="efficientnet-lite0"), ValueError, "no text tower"),
+        (dict(modality="audio"), ValueError, "modality must be"),
+        (dict(target="nobody"), ValueError, "target must be one of"),
+        (dict(target="predicted"), ValueError, "no classifier head"),
+        (dict(batch=0), ValueError, "batch must be"),
+        (dict(metrics={"x": xu.summarise}), ValueError, "does not judge single maps"),
+    ],
+)
+def test_bad_calls_are_refused_before_any_work(tmp_path, change, error, message):
+    call = dict(methods={"random": random_map}, model="conse-lite0", dataset=pictures(2), metrics=[confidence_drop]) | change
+    with pytest.raises(error, match=message):
+        xu.evaluate(**call, out=tmp_path / "out")
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_a_cluster_gives_the_local_table_and_survives_a_killed_worker(tmp_path, undisturbed):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, worker_dashboard_address=None
+    ) as cluster, distributed.Client(cluster) as client:
+        with pytest.raises(TypeError, match="model must be a name"):
+            xu.evaluate({"random": random_map}, xu.load_model("conse-lite0"), pictures(2), [map_area], out=tmp_path, client=client)
+        client.upload_file(str(JOB))
+        pids = list(client.run(os.getpid).values())
+        assert len(set(pids)) == 2
+        killer = subprocess.Popen(
+            [sys.executable, "-c", "import os, sys, time, pathlib\n"
+             "while not list(pathlib.Path(sys.argv[1]).glob('*.parquet')): time.sleep(0.05)\n"
+             "os.kill(int(sys.argv[2]), 9)", tmp_path, str(pids[0])]
+        )  # fmt: skip
+        table = job(tmp_path, client=client, pause=0.1)
+        assert killer.wait(timeout=60) == 0
+        assert pids[0] not in client.run(os.getpid).values()  # it was really killed
+        loads = client.run(lambda: sys.modules["xai_utils.evaluate"].worker_model.cache_info().misses)
+        assert max(loads.values()) == 1  # once per worker, however many units it had
+    assert table.equals(undisturbed)
