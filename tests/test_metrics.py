@@ -7,10 +7,24 @@ from hypothesis import strategies as st
 
 import xai_utils as xu
 from xai_utils.methods import ones_map, random_map
-from xai_utils.metrics import confidence_drop, confidence_increase, iou, mask_contrast, mean_interval, min_max, pointing_game
+from xai_utils.metrics import (
+    box_masks,
+    confidence_drop,
+    confidence_increase,
+    energy_in_mask,
+    iou,
+    localization_iou,
+    map_area,
+    map_total_variation,
+    mask_contrast,
+    mean_interval,
+    min_max,
+    miou,
+    pointing_game,
+)
 from xai_utils.papers import reference
 
-METRICS = [confidence_drop, confidence_increase, iou, pointing_game, mask_contrast]
+METRICS = [confidence_drop, confidence_increase, iou, pointing_game, mask_contrast, localization_iou, miou]
 seeds = st.integers(0, 2**31)
 
 
@@ -147,12 +161,20 @@ def test_mean_interval():
 
 
 def test_random_map_has_the_iou_of_chance():
-    x = torch.zeros(200, 3, 56, 56)
+    x = torch.rand(200, 3, 56, 56, generator=torch.Generator().manual_seed(0))
     masks = torch.zeros(200, 56, 56, dtype=torch.bool)
     masks[:, 8:24, 8:24] = True
     a = 16 * 16 / 56**2
     found = iou(mean_colour(), x, torch.ones(200, 3), random_map(mean_colour(), x, torch.ones(200, 3)).map, masks=masks).mean()
     assert 0.5 * a / (2 - a) < found < 2.5 * a / (2 - a)  # smooth blobs land on the square or beside it
+
+
+def test_a_random_map_is_the_images_own_in_any_company():
+    x, h = torch.rand(3, 3, 56, 56, generator=torch.Generator().manual_seed(0)), torch.ones(3, 3)
+    whole = random_map(mean_colour(), x, h, seed=4).map
+    assert torch.equal(whole[1:2], random_map(mean_colour(), x[1:2], h[1:2], seed=4).map)
+    assert (whole[0] - whole[1]).abs().max() > 0.5
+    assert (whole - random_map(mean_colour(), x, h, seed=5).map).abs().amax((1, 2)).min() > 0.5
 
 
 @pytest.mark.parametrize(
@@ -170,3 +192,59 @@ def test_bad_maps_and_masks(change, message):
     for metric in (iou, pointing_game):
         with pytest.raises(ValueError, match=message):
             metric(mean_colour(), x, h, args["map"], masks=args["masks"])
+
+
+def test_more_localization_with_a_known_answer():
+    encoder, (x, h, _, masks) = mean_colour(), case()
+    exact, size = masks.float(), masks[0].float().mean().item()
+    assert energy_in_mask(encoder, x, h, exact, masks=masks).tolist() == [1, 1, 1]
+    assert energy_in_mask(encoder, x, h, 1 - exact, masks=masks).tolist() == [0, 0, 0]
+    assert torch.allclose(energy_in_mask(encoder, x, h, 0 * exact + 3, masks=masks), torch.tensor(size))
+    assert energy_in_mask(encoder, x, h, -exact, masks=masks).tolist() == [0, 0, 0]
+    assert miou(encoder, x, h, exact, masks=masks).tolist() == [1, 1, 1]
+    assert miou(encoder, x, h, -exact, masks=masks).tolist() == [0, 0, 0]
+    assert miou(encoder, x, h, exact + 7, masks=masks).tolist() == [1, 1, 1]  # scaled to itself first
+    # 9 of 48 pixels are the object; the top quarter of a map without ties has 12
+    ramp = exact + torch.arange(48.0).view(6, 8) / 1000
+    assert torch.allclose(localization_iou(encoder, x, h, ramp, masks=masks), torch.tensor(9 / 12))
+    assert localization_iou(encoder, x, h, -ramp, masks=masks).max() == 0
+    with pytest.raises(ValueError, match="percentile must lie"):
+        localization_iou(encoder, x, h, ramp, masks=masks, percentile=100)
+
+
+def test_localization_against_a_slow_oracle():
+    encoder, (x, h, m, masks) = mean_colour(), case()
+    for i in range(3):
+        values = sorted(m[i].flatten().tolist())
+        place = 0.75 * (len(values) - 1)
+        cut = values[int(place)] + (place - int(place)) * (values[int(place) + 1] - values[int(place)])
+        chosen = {(r, c) for r in range(6) for c in range(8) if m[i, r, c] > cut}
+        named = {(r, c) for r in range(6) for c in range(8) if masks[i, r, c]}
+        wanted = len(chosen & named) / len(chosen | named)
+        assert localization_iou(encoder, x, h, m, masks=masks)[i].item() == pytest.approx(wanted)
+        mass = sum(m[i, r, c].item() for r, c in named) / m[i].sum().item()
+        assert energy_in_mask(encoder, x, h, m, masks=masks)[i].item() == pytest.approx(mass, rel=1e-5)
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_the_percentile_cut_depends_on_order_alone(seed):
+    encoder, (x, h, m, masks) = mean_colour(), case(seed)
+    ranks = m.flatten(1).argsort(1).argsort(1).view_as(m).float()  # a monotone transform of each map
+    assert torch.equal(localization_iou(encoder, x, h, m, masks=masks), localization_iou(encoder, x, h, ranks, masks=masks))
+
+
+def test_several_boxes_are_joined():
+    masks = box_masks([[(0, 0, 2, 3), (1, 2, 4, 4)], [(-5, -5, 1, 1)]], (4, 6))
+    assert masks.dtype == torch.bool
+    assert masks.sum((1, 2)).tolist() == [6 + 6 - 1, 1]
+    assert masks[0, 2, 3]
+    assert not masks[0, 0, 3]
+
+
+def test_map_statistics():
+    encoder, (x, h, m, _) = mean_colour(), case()
+    assert torch.allclose(map_area(encoder, x, h, m), m.mean((1, 2)))
+    assert map_total_variation(encoder, x, h, 0 * m).tolist() == [0, 0, 0]
+    stripes = torch.arange(8).remainder(2).float().expand(3, 6, 8)
+    assert torch.allclose(map_total_variation(encoder, x, h, 5 * stripes), torch.ones(3))  # every step across is a full one

@@ -78,7 +78,7 @@ def test_non_square_grids_and_extra_tokens():
     m = encoder.split(2).to_map(scores)
     assert m.shape == (1, 56, 84)
     assert m.max() <= 1
-    assert np.unravel_index(m[0].argmax(), (56, 84)) in [(r, c) for r in (20, 21) for c in (62, 63)]
+    assert np.unravel_index(int(m[0].argmax()), (56, 84)) in [(r, c) for r in (20, 21) for c in (62, 63)]
 
 
 @torch.no_grad()

@@ -1,0 +1,115 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from xai_utils.gallery import write_index
+from xai_utils.papers import CLAUSE, FAILS, HOLDS, UNTESTABLE, claims, compare, published, verdict
+
+
+def table(values: dict, metric="mask-contrast", n=40, spread=0.1, modality="image", dataset="scenes"):
+    """What `evaluate` returns, with given means; samples share a part, so that pairing matters."""
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=n)
+    rows = [
+        dict(dataset=dataset, model="m", modality=modality, sample=str(i), target="", method=method, metric=metric,
+             value=mean + shared[i] + spread * rng.normal(), error="", forwards=0, backwards=0, seed=0)
+        for method, mean in values.items() for i in range(n)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_every_claim_is_there_and_every_rule_can_be_read():
+    assert len(claims()) == 129
+    assert set(claims().paper) == {"p-ibisa", "m2ib", "nib", "adaib", "aha"}
+    assert claims().notebook.str.match(r"\d\d_\w+").all()
+    rules = [clause.strip() for rule in claims().rule for clause in rule.split(";") if clause.strip()]
+    assert len(rules) > 40
+    assert all(CLAUSE.fullmatch(clause) for clause in rules)
+
+
+def test_a_claim_holds_only_if_every_paired_interval_lies_where_it_says():
+    assert verdict("p-ibisa-11", table({"p-ibisa": 0.5, "m2ib": 0.2, "nib": 0.1}, "iou")).outcome == HOLDS
+    one_rival = verdict("p-ibisa-11", table({"p-ibisa": 0.5, "m2ib": 0.2, "nib": 0.9}, "iou"))
+    assert one_rival.outcome == FAILS
+    assert "1 of 2 comparisons fail, 1 of them with the interval on the other side" in one_rival.why
+    undecided = verdict("p-ibisa-11", table({"p-ibisa": 0.5, "m2ib": 0.5, "nib": 0.1}, "iou", spread=0.5))
+    assert undecided.outcome == FAILS
+    assert "0 of them with the interval on the other side" in undecided.why
+    assert set(one_rival.evidence.n) == {40}
+
+
+def test_pairing_finds_what_separate_intervals_would_hide():
+    close = table({"p-ibisa": 0.1, "m2ib": 0.0, "nib": 0.0}, "iou", spread=0.02)  # the samples themselves vary ten times more
+    assert verdict("p-ibisa-11", close).outcome == HOLDS
+
+
+def test_every_data_set_counts():
+    both = pd.concat([table({"p-ibisa": 0.5, "m2ib": 0.2, "nib": 0.1}, "iou"),
+                      table({"p-ibisa": 0.0, "m2ib": 0.2, "nib": 0.1}, "iou", dataset="photos")])  # fmt: skip
+    assert verdict("p-ibisa-11", both).outcome == FAILS
+
+
+def test_margins_numbers_and_closeness():
+    t = table({"p-ibisa": 0.1, "random": 0.0})
+    assert verdict("p-ibisa-12", t).outcome == FAILS  # against the number 0 the samples' own spread counts
+    assert verdict("p-ibisa-12", t.assign(value=t.value / 10 + t.method.map({"p-ibisa": 0.5, "random": 0.0}))).outcome == HOLDS
+    near = pd.concat([table({"p-ibisa": 0.5, "ibisa": 0.51}, m, spread=0.01) for m in ("morf", "lerf")])
+    assert verdict("p-ibisa-08", near).outcome == HOLDS
+    far = pd.concat([table({"p-ibisa": 0.5, "ibisa": 0.54}, m, spread=0.01) for m in ("morf", "lerf")])
+    assert verdict("p-ibisa-08", far).outcome == FAILS
+    lead = pd.concat([table({"p-ibisa": 15, "rise": 0, "m2ib": 0, "nib": 0}, "conf-incr"),
+                      table({"p-ibisa": -1, "rise": 0, "m2ib": 0, "nib": 0}, "conf-drop")])  # fmt: skip
+    assert verdict("p-ibisa-03", lead).outcome == HOLDS
+    assert verdict("p-ibisa-03", lead.assign(value=lead.value / 2)).outcome == FAILS  # 7.5 is less than 12
+
+
+def test_failed_samples_are_left_out_in_pairs():
+    t = table({"p-ibisa": 0.5, "m2ib": 0.2, "nib": 0.1}, "iou")
+    t.loc[(t.method == "m2ib") & (t["sample"] == "3"), "value"] = np.nan
+    assert verdict("p-ibisa-11", t).evidence.n.tolist() == [39, 40]
+
+
+def test_what_cannot_be_tested_says_why_and_mistakes_are_errors():
+    v = verdict("p-ibisa-05")
+    assert v.outcome == UNTESTABLE
+    assert "captioning model" in v.why
+    with pytest.raises(ValueError, match="unknown claim"):
+        verdict("p-ibisa-99")
+    with pytest.raises(ValueError, match="can be tested here"):
+        verdict("p-ibisa-11")
+    with pytest.raises(ValueError, match="the table has no iou of m2ib"):
+        verdict("p-ibisa-11", table({"p-ibisa": 1}, "iou"))
+    with pytest.raises(ValueError, match="has no rule"):
+        verdict("p-ibisa-06", table({"p-ibisa": 1}))
+
+
+def test_compare_puts_published_beside_ours():
+    ours = table({"p-ibisa": 0.5, "random": 0.2}, "conf-drop")
+    both = compare(ours, "p-ibisa", "2")
+    here = both[both.source == "here"]
+    assert set(both.metric) == {"conf-drop"}
+    assert set(both.modality) == {"image"}
+    assert set(here.method) == {"p-ibisa", "random"}
+    assert set(here.n) == {40}
+    assert (here.low < here.value).all()
+    assert len(both) - len(here) == len(published("p-ibisa", "2").query("metric == 'conf-drop'"))
+    with pytest.raises(ValueError, match="Table 2 prints"):
+        compare(table({"a": 1}, "iou"), "p-ibisa", "2")
+
+
+def test_the_page_of_claims_shows_verdicts_and_what_is_still_open(tmp_path, monkeypatch):
+    from xai_utils import plots
+
+    folder = tmp_path / "figures" / "embedded"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("XAI_FIGURES", str(folder))
+    v = verdict("p-ibisa-11", table({"p-ibisa": 0.5, "m2ib": 0.2, "nib": 0.9}, "iou"))
+    plots.show_verdicts([v, verdict("p-ibisa-05")], "11")
+    index = write_index(tmp_path / "figures").read_text()
+    page = (tmp_path / "figures" / "claims.html").read_text()
+    assert 'href="claims.html"' in index
+    assert "claim-p-ibisa" not in index
+    assert "1 cannot be tested here, 1 does not hold" in page
+    assert "iou: p-ibisa &gt; nib: difference" in page
+    assert page.count("not tested yet") == 127
+    assert "http" not in page
