@@ -96,7 +96,7 @@ def show_table(table: pd.DataFrame, name: str, caption: str) -> None:
     if folder := figures_folder():
         table.to_csv(folder / f"{name}.csv", index=False)
         note(folder, name, kind="table", caption=caption)
-    display(table.style.hide(axis="index").format(precision=3), Markdown(f"*{caption}*"))
+    display(table.style.hide(axis="index").format(precision=3, na_rep="", escape="html"), Markdown(f"*{caption}*"))
 
 
 def show_verdicts(verdicts: list, name: str) -> None:

@@ -55,6 +55,7 @@ def compare(table: pd.DataFrame, paper: str, table_id: str) -> pd.DataFrame:
     if not common:
         raise ValueError(f"{paper}'s Table {table_id} prints {sorted(set(theirs.metric))}, ours has {sorted(set(ours.metric))}")
     both = pd.concat([theirs, ours])
+    both["n"] = both.n.astype("Int64")
     both = both[both.metric.isin(common) & both.modality.isin(set(theirs.modality))]
     columns = ["metric", "modality", "source", "dataset", "model", "method", "value", "low", "high", "n"]
     return both.sort_values(["metric", "modality"], kind="stable")[columns].reset_index(drop=True)
