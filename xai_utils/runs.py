@@ -99,9 +99,8 @@ def execute(source: Path, target: Path, parameters: dict, figures: Path | None) 
     os.environ["XAI_FIGURES"] = str(figures.resolve()) if figures else ""
     os.environ["XAI_NOTEBOOK"] = source.stem
     papermill.execute_notebook(
-        source, part, parameters, cwd=source.parent, kernel_name="python3", progress_bar=sys.stderr.isatty(), log_output=False,
-        extra_arguments=["--log-level=ERROR"],  # of the kernel's own log, not of the notebook
-    )  # fmt: skip
+        source, part, parameters, cwd=source.parent, kernel_name="python3", progress_bar=sys.stderr.isatty(), log_output=False
+    )
     part.rename(target)
 
 
