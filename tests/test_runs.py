@@ -103,3 +103,21 @@ def test_the_index_shows_figures_and_tables_under_their_paper(tmp_path, monkeypa
 def test_figures_are_not_written_in_an_interactive_session(monkeypatch):
     monkeypatch.delenv("XAI_FIGURES", raising=False)
     assert plots.figures_folder() is None
+
+
+def test_the_explorer_is_a_slider_for_a_person_and_a_line_without_one(monkeypatch, capsys):
+    import matplotlib
+    import torch
+    from PIL import Image
+
+    from xai_utils.explorer import explore
+
+    maps = {b: torch.full((8, 8), b / 10) for b in (1.0, 2.0)}
+    arguments = (Image.new("RGB", (8, 8)), maps)
+    monkeypatch.setenv("XAI_PROGRESS", "0")
+    assert explore(*arguments, name="beta", unit="mask value") is None
+    assert "a slider over beta" in capsys.readouterr().out
+    monkeypatch.delenv("XAI_PROGRESS")
+    matplotlib.use("agg")
+    widget = explore(*arguments, name="beta", unit="mask value")
+    assert list(widget.children[0].options) == [1.0, 2.0]
