@@ -208,3 +208,19 @@ def test_a_weight_file_cut_short_is_named(tmp_path):
         read_weights(tmp_path / "w.pth")
     with pytest.raises(FileNotFoundError, match="make setup"):
         read_weights(tmp_path / "none.pth")
+
+
+def test_weights_that_cannot_be_had_say_so(monkeypatch):
+    with pytest.raises(ValueError, match="open_clip has no weights 'opnai' for ViT-B-32: one of openai"):
+        xu.load_model("open_clip/ViT-B-32", pretrained="opnai")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def unreachable(*args, **kwargs):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr("open_clip.create_model", unreachable)
+    with pytest.raises(FileNotFoundError, match="cannot get open_clip/ViT-B-32, pretrained='openai' from its hub.*no route to host"):
+        xu.load_model("open_clip/ViT-B-32", pretrained="openai")
+    monkeypatch.setattr("timm.create_model", unreachable)
+    with pytest.raises(FileNotFoundError, match="cannot get timm/resnet18 from its hub"):
+        xu.load_model("timm/resnet18", pretrained="yes")

@@ -1,8 +1,11 @@
 """`load_model` by name, `wrap` for what you bring."""
 
 import difflib
+import logging
 from contextlib import contextmanager
+from pathlib import Path
 
+import httpx
 import torch
 from torch import nn
 
@@ -24,7 +27,7 @@ def load_model(name: str, *, pretrained: str | None = None, device=None) -> Dual
                 "timm/NAME"
     pretrained  open_clip's tag ("openai"); for timm "yes" loads its weights. None: random weights (seed 0)
     device      None: the GPU if there is one, else the CPU
-    Raises ValueError for a name that is not known; loading pretrained weights from a hub needs a network.
+    Raises ValueError for a name or tag that is not known, FileNotFoundError where weights or a tokenizer cannot be had.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     kind, _, inner = name.partition("/") if isinstance(name, str) else ("", "", "")
@@ -41,9 +44,13 @@ def load_open_clip(name, pretrained, device):
     import open_clip
 
     known(name, open_clip.list_models(), "open_clip")
-    with seeded():
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if pretrained and pretrained not in tags and not Path(pretrained).is_file():
+        raise ValueError(f"open_clip has no weights {pretrained!r} for {name}: one of {', '.join(tags) or 'none'}, or a file")
+    with seeded(), from_hub(f"open_clip/{name}, pretrained={pretrained!r}"):
         model = open_clip.create_model(name, pretrained=pretrained, load_weights=pretrained is not None)
-    return wrap_open_clip(model.to(device), open_clip.get_tokenizer(name), f"open_clip/{name}")
+        tokenizer = open_clip.get_tokenizer(name)
+    return wrap_open_clip(model.to(device), tokenizer, f"open_clip/{name}")
 
 
 def load_timm(name, pretrained, device):
@@ -52,7 +59,7 @@ def load_timm(name, pretrained, device):
     if pretrained not in (None, "yes"):
         raise ValueError(f'pretrained must be None or "yes" for timm models, got {pretrained!r}')
     known(name.split(".")[0], timm.list_models(), "timm")
-    with seeded():
+    with seeded(), from_hub(f"timm/{name}"):
         model = timm.create_model(name, pretrained=pretrained is not None)
     return wrap_timm(model.to(device), f"timm/{name}")
 
@@ -61,6 +68,20 @@ def known(name, names, library):
     if name not in names:
         near = difflib.get_close_matches(name, names, 3) or list(names)[:3]
         raise ValueError(f"{library} has no model {name!r}; near to it: {', '.join(near)}")
+
+
+@contextmanager
+def from_hub(what: str):
+    """One message for the many ways in which a hub cannot be reached; no log beside it, nor that weights are random as asked."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    except (OSError, RuntimeError, httpx.HTTPError) as error:  # what the hub libraries and open_clip make of it
+        hint = "with a network it is fetched once and kept (HF_HOME names the folder)"
+        raise FileNotFoundError(f"cannot get {what} from its hub: {hint}. {type(error).__name__}: {error}") from error
+    finally:
+        logging.disable(before)
 
 
 @contextmanager
