@@ -86,6 +86,10 @@ class Encoder:
     weights: dict[str, torch.nn.Parameter] = field(default_factory=dict)
 
     @property
+    def best_batch(self) -> int | None:
+        return None
+
+    @property
     def depth(self) -> int:
         return len(self.parts.blocks) if self.parts else 0
 
@@ -318,7 +322,7 @@ def check_number(name: str, value: float, low: float, *, integer: bool = False, 
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
 
 
-def row_groups(encoder: ImageEncoder, samples: int, copies: int, chunk: int) -> list[Tensor]:
+def row_groups(encoder: Encoder, samples: int, copies: int, chunk: int) -> list[Tensor]:
     """The indices of samples x copies rows, in groups of at most `chunk` that go through the encoder together.
 
     On a CPU a group stays within one sample and within the encoder's best batch, so that a sample meets the same

@@ -1,0 +1,89 @@
+"""M2IB: how much of each token must pass a noisy bottleneck for the embedding to match the other modality's?"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..types import Attribution, Encoder, check_call, check_number, progress, row_groups
+from .bottleneck import compressed, information, own_noise, real_elements
+
+
+def m2ib(
+    encoder: Encoder,
+    inputs,
+    targets: Tensor,
+    *,
+    layer: int | None = None,
+    beta: float = 0.1,
+    sigma: float = 1.0,
+    steps: int = 10,
+    lr: float = 1.0,
+    copies: int = 10,
+    noise: bool = True,
+    seed: int = 0,
+    chunk: int = 64,
+) -> Attribution:
+    """A gate per token and channel of one layer, opened just as far as the match needs (M2IB, Sec. 3).
+
+        z' = lambda z + (1 - lambda) sigma eps,  lambda = sigmoid(a), a = 5 at the start, eps ~ N(0, 1)
+        L  = beta mean KL( p(z'|x) || N(0, 1) ) - mean over copies of cos(suffix(z'), target)
+        s  = KL at the last forward pass, summed over channels
+
+    encoder  an image or a text encoder with splits; only the gates are optimised
+    inputs   (B, 3, H, W) or B texts
+    targets  (B, D), the other modality's embeddings
+    layer    where the bottleneck sits, the input of that block; None: the output of block 9 of 12, in proportion elsewhere
+    beta     weight of the compression; the mean runs over a sample's own tokens, special ones included, and channels
+    sigma    scale of the noise, as the paper has it. The released code stores it and never uses it: there it is 1
+    steps    Adam steps at rate lr
+    copies   noisy copies of every sample
+    noise    False: eps = 0 and one copy; the map is the same on every call and needs no seed
+    chunk    how many rows are in memory at once; does not change the result beyond rounding
+    Returns the map (B, H, W), or for texts (B, T), in nats, >= 0; trace: loss, fit (cosine), kl (mean per element), each
+    (steps, B); cost: passes of the suffix and one of the prefix.
+    As in the released code the last step's update is computed and not used. Pixels come from cells by `to_map`, bilinear.
+    """
+    check_call(encoder, inputs, targets, texts=True)
+    for name, value in dict(steps=steps, copies=copies, chunk=chunk).items():
+        check_number(name, value, 1, integer=True)
+    for name, value in dict(sigma=sigma, lr=lr).items():
+        check_number(name, value, 0, above=True)
+    check_number("beta", beta, 0)
+    split = encoder.split(round(encoder.depth * 10 / 12) if layer is None else layer)
+    with torch.no_grad():
+        z = split.prefix(inputs)
+    copies = copies if noise else 1
+    draw = own_noise(z, copies, seed) if noise else lambda: torch.zeros(1, 1, *[1] * (z.ndim - 1), device=z.device)
+    passed, trace = optimise_gates(encoder, split, z, targets.to(z), draw, copies, beta, sigma, steps, lr, chunk)
+    map = split.to_map(passed.sum(split.channel_dim), like=z).float().cpu()
+    tokens = None if isinstance(inputs, Tensor) else encoder.tokenize(inputs)[2]
+    cost = dict(forwards=copies * steps + 1, backwards=copies * steps)
+    return Attribution(map=map, unit="nats", signed=False, trace=trace, cost=cost, tokens=tokens)
+
+
+@torch.enable_grad()
+def optimise_gates(encoder, split, z, targets, draw, copies, beta, sigma, steps, lr, chunk):
+    """KL per element at the last step, shaped as z, and the trace. Samples share no term, so one Adam serves them all."""
+    a = torch.full_like(z, 5.0)
+    adam, real, history = torch.optim.Adam([a], lr=lr), real_elements(z), []
+    valid = getattr(z, "valid", None)
+    for _ in progress(range(steps), "M2IB"):
+        eps = draw().expand(len(z), copies, *z.shape[1:])
+        leaf = a.clone().requires_grad_()
+        passed = information(z, leaf.sigmoid(), sigma) * real
+        share = passed.flatten(1).sum(1) / real.expand_as(z).flatten(1).sum(1)  # (B,) mean over a sample's own elements
+        (grad,) = torch.autograd.grad(beta * share.sum(), leaf)
+        fit = torch.zeros(len(z), device=z.device)
+        for rows in row_groups(encoder, len(z), copies, chunk):
+            i, leaf = rows // copies, a.clone().requires_grad_()
+            like = z[i]
+            like.valid = None if valid is None else valid[i]
+            h = split.suffix(compressed(z[i], leaf.sigmoid()[i], eps[i, rows % copies], sigma), like=like)
+            cosine = F.cosine_similarity(h, targets[i]) / copies
+            grad = grad + torch.autograd.grad(-cosine.sum(), leaf)[0]
+            fit = fit.index_add(0, i, cosine.detach())
+        history.append(torch.stack([beta * share.detach() - fit, fit, share.detach()]))
+        a.grad = grad
+        adam.step()
+    names = ("loss", "fit", "kl")
+    return passed.detach(), dict(zip(names, torch.stack(history, 1).cpu()))
