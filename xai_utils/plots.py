@@ -45,7 +45,7 @@ def panels(rows, *, unit: str, signed: bool = False, limits=None, row_names=None
             sns.despine(ax=ax, left=True, bottom=True)
             if c >= len(row) or not row[c]:
                 continue
-            ax.set_title(textwrap.fill(row[c][0], round(9 * side)))
+            ax.set_title(textwrap.fill(row[c][0], round(9 * side), break_long_words=False))
             ax.imshow(row[c][1])
             if len(row[c]) > 2:
                 drawn = ax.imshow(row[c][2], cmap=colours, vmin=limits[0], vmax=limits[1], alpha=OVERLAY)
