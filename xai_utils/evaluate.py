@@ -95,10 +95,11 @@ class Wanted:
         waiting: dict[str, list] = {label: [] for label in self.methods}
         for i in range(len(dataset)):
             sample = dataset[i]
+            picture = picture_key(sample)
             things = range(len(sample.things)) if target == "things" else (None,)
             for thing in things:
                 for label, method in self.methods.items():
-                    missing = self.note(label, sample, thing)
+                    missing = self.note(label, sample, picture, thing)
                     if not missing:
                         self.skipped += 1 / len(things)
                         continue
@@ -109,12 +110,12 @@ class Wanted:
                         waiting[label] = []
         yield from (cases for cases in waiting.values() if cases)
 
-    def note(self, label: str, sample, thing: int | None) -> dict[str, str]:
+    def note(self, label: str, sample, picture: str, thing: int | None) -> dict[str, str]:
         """Put the rows of a case in the table's order; metric -> key of those that are not there or failed."""
         missing = {}
+        text = sample.caption if thing is None else sample.things[thing].caption
         for metric in self.metrics:
-            text = sample.caption if thing is None else sample.things[thing].caption
-            what = dict(self.home, sample=sample.id, picture=picture_key(sample), thing=thing, text=text,
+            what = dict(self.home, sample=sample.id, picture=picture, thing=thing, text=text,
                         method=self.method_keys[label], metric=self.metric_keys[metric])  # fmt: skip
             key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
             self.order[key] = {k: self.home[k] for k in ("dataset", "model", "modality")} | dict(

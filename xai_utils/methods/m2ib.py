@@ -75,12 +75,13 @@ def optimise_gates(encoder, split, z, targets, draw, copies, beta, sigma, steps,
         (grad,) = torch.autograd.grad(beta * share.sum(), leaf)
         fit = torch.zeros(len(z), device=z.device)
         for rows in row_groups(encoder, len(z), copies, chunk):
-            i, leaf = rows // copies, a.clone().requires_grad_()
-            like = z[i]
+            i = rows // copies
+            own, place = i.unique(return_inverse=True)  # the samples that this group holds copies of
+            leaf, like = a[own].requires_grad_(), z[i]
             like.valid = None if valid is None else valid[i]
-            h = split.suffix(compressed(z[i], leaf.sigmoid()[i], eps[i, rows % copies], sigma), like=like)
+            h = split.suffix(compressed(z[i], leaf.sigmoid()[place], eps[i, rows % copies], sigma), like=like)
             cosine = F.cosine_similarity(h, targets[i]) / copies
-            grad = grad + torch.autograd.grad(-cosine.sum(), leaf)[0]
+            grad = grad.index_add(0, own, torch.autograd.grad(-cosine.sum(), leaf)[0])
             fit = fit.index_add(0, i, cosine.detach())
         history.append(torch.stack([beta * share.detach() - fit, fit, share.detach()]))
         a.grad = grad

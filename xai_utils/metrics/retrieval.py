@@ -29,7 +29,7 @@ def zero_shot_roar(encoder: Encoder, inputs, targets: Tensor, map: Tensor, *, di
     is_text = isinstance(encoder, TextEncoder)
     before = encoder(inputs)
     if is_text:
-        after = without_tokens(encoder, inputs, map, 90 if percentile is None else percentile)
+        after = encoder.encode_ids(*blanked(encoder, inputs, map, 90 if percentile is None else percentile))
     else:
         after = encoder(without_pixels(inputs, map, 75 if percentile is None else percentile).to(encoder.device))
     mine = (direction == "t2i") == is_text  # the corrupted side asks
@@ -51,11 +51,6 @@ def without_pixels(images: Tensor, map: Tensor, percentile: float) -> Tensor:
     flat = check_map(map, images).flatten(1)
     above = (flat > flat.quantile(percentile / 100, dim=1, keepdim=True)).view(len(images), 1, *images.shape[-2:])
     return torch.where(above.to(images.device), images.mean((2, 3), keepdim=True), images)
-
-
-def without_tokens(encoder: TextEncoder, texts: list[str], map: Tensor, percentile: float) -> Tensor:
-    """Embeddings of the texts with the tokens above the map's percentile replaced by the padding token, (B, D)."""
-    return encoder.encode_ids(*blanked(encoder, texts, map, percentile))
 
 
 def blanked(encoder: TextEncoder, texts: list[str], map: Tensor, percentile: float) -> tuple[Tensor, Tensor]:
