@@ -1,13 +1,12 @@
-"""What all metrics share: their name tag, the check of a map, min-max scaling, the score of an embedding, intervals."""
+"""What all metrics share: their name tag, the check of a map, min-max scaling, intervals."""
 
 from collections.abc import Callable
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..types import Encoder, ImageEncoder, TextEncoder, check_call
+from ..types import Encoder, check_call
 
 
 def metric(slug: str, *, higher_is_better: bool):
@@ -54,14 +53,6 @@ def min_max(map: Tensor) -> Tensor:
     axes = tuple(range(1, map.ndim))
     low, high = map.amin(axes, keepdim=True), map.amax(axes, keepdim=True)
     return torch.where(high > low, (map - low) / (high - low).clamp(min=1e-30), map.clamp(0, 1))
-
-
-def match(encoder: ImageEncoder | TextEncoder, h: Tensor, targets: Tensor) -> Tensor:
-    """What a metric follows, (r,): the probability of class targets (r,), the cosine to embeddings (r, D)."""
-    targets = targets.to(h.device)
-    if targets.ndim == 1:
-        return encoder.head(h).softmax(1).gather(1, targets[:, None])[:, 0]
-    return F.cosine_similarity(h, targets.to(h))
 
 
 def mean_interval(values, *, resamples: int = 2000, seed: int = 0) -> tuple[float, float, float]:

@@ -10,7 +10,8 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from ..types import ImageEncoder, check_number, row_groups
-from .base import check_metric, match, metric
+from ..methods.scores import match
+from .base import check_metric, metric
 
 REFERENCES = ("zero", "black", "mean", "blur")
 
