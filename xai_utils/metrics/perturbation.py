@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from ..types import ImageEncoder, check_number, row_groups
 from ..methods.scores import match
+from ..types import ImageEncoder, check_number, row_groups
 from .base import check_metric, metric
 
 REFERENCES = ("zero", "black", "mean", "blur")
