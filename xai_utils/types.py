@@ -40,12 +40,14 @@ class Parts:
     Image pieces take and return one tensor. Text blocks and tails take `(z, valid)`, valid (B, T) bool; a text stem takes
     `(ids, weight=None)`, weight (B, T) multiplying each token's embedding before anything is added to it.
     modules  the nn.Module behind each block, for those who change weights; () where the blocks are modules themselves
+    last     (norm, readout) of a ViT whose tail is a normalisation of the tokens and what is linear behind it, else None
     """
 
     stem: Callable
     blocks: tuple[Callable, ...]
     tail: Callable
     modules: tuple[torch.nn.Module, ...] = ()
+    last: tuple[Callable, Callable] | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from ..types import Encoder, ImageEncoder, Parts
 # `forward_head(z, pre_logits=True)` comes last everywhere: the vector that enters the classifier.
 TIMM_LAYOUT = {
     "VisionTransformer": ("patch_embed _pos_embed patch_drop norm_pre", "blocks", "norm"),
+    "Beit": ("patch_embed", "blocks", "norm"),  # its tokens are made in `beit_tokens`
     "EfficientNet": ("conv_stem bn1", "blocks", "conv_head bn2"),
     "MobileNetV3": ("conv_stem bn1", "blocks", ""),
     "ResNet": ("conv1 bn1 act1 maxpool", "layer1 layer2 layer3 layer4", ""),
@@ -83,9 +84,12 @@ def timm_parts(model: nn.Module, finish) -> tuple[Parts | None, tuple | None]:
         blocks = vgg_stages(blocks[0])
     elif len(blocks) == 1:
         blocks = list(blocks[0])
+    if family == "Beit":
+        stem.append(lambda z: beit_tokens(model, z))
     is_vit = family == "VisionTransformer"
-    tokens = (model.num_prefix_tokens, tuple(model.patch_embed.grid_size)) if is_vit else None
-    return Parts(chain(stem), tuple(blocks), chain([*after, finish])), tokens
+    tokens = (model.num_prefix_tokens, tuple(model.patch_embed.grid_size)) if is_vit or family == "Beit" else None
+    last = (chain(after), finish) if is_vit else None
+    return Parts(chain(stem), tuple(blocks), chain([*after, finish]), last=last), tokens
 
 
 def probe_image(size: tuple[int, int], model: nn.Module) -> torch.Tensor:
@@ -101,6 +105,12 @@ def checked(encoder: Encoder, probe) -> Encoder:
     if torch.allclose(encoder(probe), h, rtol=1e-4, atol=1e-5):
         return replace(encoder, dim=h.shape[1])
     return replace(encoder, dim=h.shape[1], parts=None, no_split="its forward pass does more than its stem, blocks and head show")
+
+
+def beit_tokens(model, z):
+    """Patches (B, h w, width) -> tokens (B, 1 + h w, width): timm's BEiT does this in the middle of its forward pass."""
+    z = torch.cat([model.cls_token.expand(len(z), -1, -1), z], dim=1)
+    return model.pos_drop(z if model.pos_embed is None else z + model.pos_embed)
 
 
 def vgg_stages(features: nn.Sequential) -> list:
