@@ -6,16 +6,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import huggingface_hub
 import torch
+from huggingface_hub import constants as hub
 from torch import nn
 
 from ..types import DualEncoder, ImageEncoder, TextEncoder
 from .clip import wrap_open_clip
-from .embedded import conse_lite0, efficientnet_lite0
+from .embedded import conse_lite0, efficientnet_lite0, vit_stamps
+from .published import CARRIED, CHECKPOINTS, PAPER_NAMES, one_line, published, weight_file
 from .text import wrap_bert
 from .vision import fit, wrap_callable, wrap_timm
 
-EMBEDDED = {"conse-lite0": conse_lite0, "efficientnet-lite0": efficientnet_lite0}
+EMBEDDED = {"conse-lite0": conse_lite0, "efficientnet-lite0": efficientnet_lite0, "vit-stamps": vit_stamps}
 
 __all__ = ["EMBEDDED", "fit", "load_model", "wrap"]
 
@@ -24,8 +27,11 @@ def load_model(name: str, *, pretrained: str | None = None, device=None) -> Dual
     """A model by name.
 
     name        "conse-lite0" (dual encoder), "efficientnet-lite0" (image encoder with a head), "open_clip/NAME",
-                "timm/NAME"
-    pretrained  open_clip's tag ("openai"); for timm "yes" loads its weights. None: random weights (seed 0)
+                "timm/NAME", or one of the papers' own: "clip-vit-b-32" (dual encoder), "vgg16", "resnet50", "vit-b-16",
+                "dino-vit-b-16", "dino-resnet50", "dinov2-vit-b-14", "beit-base", "barlow-twins-resnet50",
+                "swav-resnet50", "ibot-vit-b-16", "ibot-vit-s-16", see models/published.py
+    pretrained  open_clip's tag ("openai"); for timm "yes" loads its weights. None: random weights (seed 0), but for the
+                papers' own names the trained ones. "random": random weights for all of these
     device      None: the GPU if there is one, else the CPU
     Raises ValueError for a name or tag that is not known, FileNotFoundError where weights or a tokenizer cannot be had.
     """
@@ -33,35 +39,58 @@ def load_model(name: str, *, pretrained: str | None = None, device=None) -> Dual
     kind, _, inner = name.partition("/") if isinstance(name, str) else ("", "", "")
     if name in EMBEDDED:
         return EMBEDDED[name](device)
+    if name in PAPER_NAMES:
+        return load_paper(name, pretrained, device)
+    pretrained = None if pretrained == "random" else pretrained
     if kind == "open_clip":
         return load_open_clip(inner, pretrained, device)
     if kind == "timm":
         return load_timm(inner, pretrained, device)
-    raise ValueError(f"unknown model {name!r}: one of {', '.join(EMBEDDED)}, open_clip/NAME or timm/NAME")
+    raise ValueError(f"unknown model {name!r}: one of {', '.join([*EMBEDDED, *PAPER_NAMES])}, open_clip/NAME or timm/NAME")
 
 
-def load_open_clip(name, pretrained, device):
+def load_paper(name, pretrained, device):
+    """An encoder by the name that a paper gives it: trained, from its file if that is there, else from its library's hub."""
+    if pretrained not in (None, "random"):
+        raise ValueError(f'pretrained must be None (the trained weights) or "random" for {name}, got {pretrained!r}')
+    if name in CHECKPOINTS:
+        with seeded():
+            return wrap_timm(published(name, trained=pretrained is None).to(device), name)
+    row, file = CARRIED[name], weight_file(name)
+    tag = None if pretrained else str(file) if file.is_file() else row.tag
+    if row.library == "open_clip":
+        return load_open_clip(row.model, tag, device, paper=name)
+    return load_timm(row.model, tag, device, paper=name, **row.options)
+
+
+def load_open_clip(name, pretrained, device, paper=None):
     import open_clip
 
     known(name, open_clip.list_models(), "open_clip")
     tags = open_clip.list_pretrained_tags_by_model(name)
-    if pretrained and pretrained not in tags and not Path(pretrained).is_file():
+    file = pretrained if pretrained and Path(pretrained).is_file() else None
+    if pretrained and pretrained not in tags and not file:
         raise ValueError(f"open_clip has no weights {pretrained!r} for {name}: one of {', '.join(tags) or 'none'}, or a file")
-    with seeded(), from_hub(f"open_clip/{name}, pretrained={pretrained!r}"):
-        model = open_clip.create_model(name, pretrained=pretrained, load_weights=pretrained is not None)
+    what = f"open_clip/{name}, pretrained={pretrained!r}"
+    quick = open_clip.get_pretrained_cfg(name, pretrained or "").get("quick_gelu", False)  # what the weights were trained with
+    with seeded(), from_file(file, what) if file else from_hub(what, paper, asks=pretrained is not None):
+        model = open_clip.create_model(name, pretrained=pretrained, load_weights=pretrained is not None, force_quick_gelu=quick)
+    with from_hub(f"the tokenizer of open_clip/{name}", asks=False):  # those of CLIP come with open_clip
         tokenizer = open_clip.get_tokenizer(name)
-    return wrap_open_clip(model.to(device), tokenizer, f"open_clip/{name}")
+    return wrap_open_clip(model.to(device), tokenizer, paper or f"open_clip/{name}")
 
 
-def load_timm(name, pretrained, device):
+def load_timm(name, pretrained, device, paper=None, **options):
     import timm
 
-    if pretrained not in (None, "yes"):
+    file = pretrained if paper and pretrained and Path(pretrained).is_file() else None
+    if pretrained not in (None, "yes") and not file:
         raise ValueError(f'pretrained must be None or "yes" for timm models, got {pretrained!r}')
     known(name.split(".")[0], timm.list_models(), "timm")
-    with seeded(), from_hub(f"timm/{name}"):
-        model = timm.create_model(name, pretrained=pretrained is not None)
-    return wrap_timm(model.to(device), f"timm/{name}")
+    options |= {"pretrained_cfg_overlay": {"file": file}} if file else {}
+    with seeded(), from_file(file, name) if file else from_hub(f"timm/{name}", paper, asks=pretrained is not None):
+        model = timm.create_model(name, pretrained=pretrained is not None, **options)
+    return wrap_timm(model.to(device), paper or f"timm/{name}")
 
 
 def known(name, names, library):
@@ -71,17 +100,55 @@ def known(name, names, library):
 
 
 @contextmanager
-def from_hub(what: str):
-    """One message for the many ways in which a hub cannot be reached; no log beside it, nor that weights are random as asked."""
-    before = logging.root.manager.disable
+def from_hub(what: str, paper: str | None = None, asks: bool = True):
+    """One message for the many ways in which a hub cannot be reached; no log beside it, nor that weights are random as asked.
+
+    Where the hub does not answer at once only its cache is asked: its client would try again and again for most of a minute.
+    """
+    before, offline = logging.root.manager.disable, hub.HF_HUB_OFFLINE
     logging.disable(logging.ERROR)
+    hub.HF_HUB_OFFLINE = offline or (asks and not hub_answers())
     try:
         yield
     except (OSError, RuntimeError, httpx.HTTPError) as error:  # what the hub libraries and open_clip make of it
         hint = "with a network it is fetched once and kept (HF_HOME names the folder)"
-        raise FileNotFoundError(f"cannot get {what} from its hub: {hint}. {type(error).__name__}: {error}") from error
+        if paper:
+            what = f"{paper} ({what})"
+            hint += f"; or put the hub's .safetensors file at {weight_file(paper)} (XAI_WEIGHTS names the folder)"
+        raise FileNotFoundError(f"cannot get {what} from {hub_of(paper)}: {hint}. {one_line(error)}") from error
     finally:
+        hub.HF_HUB_OFFLINE = offline
         logging.disable(before)
+
+
+def hub_answers() -> bool:
+    try:
+        huggingface_hub.get_session().head(hub.ENDPOINT, timeout=5)
+    except Exception:  # of whichever HTTP library the hub's client is built on
+        return False
+    return True
+
+
+def hub_of(paper: str | None) -> str:
+    """Where a hub keeps the weights of a paper's name."""
+    if paper is None:
+        return "its hub"
+    import open_clip
+    import timm
+
+    row = CARRIED[paper]
+    if row.library == "open_clip":
+        return f"{hub.ENDPOINT}/{open_clip.get_pretrained_cfg(row.model, row.tag)['hf_hub'].strip('/')}"
+    return f"{hub.ENDPOINT}/{timm.models.get_pretrained_cfg(row.model).hf_hub_id}"
+
+
+@contextmanager
+def from_file(file: str, what: str):
+    """One message for the many ways in which a file of weights can be wrong."""
+    try:
+        yield
+    except Exception as error:  # whatever safetensors, torch, timm and open_clip say of it
+        raise ValueError(f"{file} does not hold the weights of {what}: {one_line(error)}") from error
 
 
 @contextmanager

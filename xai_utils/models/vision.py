@@ -77,7 +77,7 @@ def classifier_head(model: nn.Module, probe) -> nn.Module | None:
 def timm_parts(model: nn.Module, finish) -> tuple[Parts | None, tuple | None]:
     """The pieces of a timm model, ending in `finish`, and for a ViT its (extra tokens, (h, w)); None where unknown."""
     family = next((c.__name__ for c in type(model).__mro__ if c.__name__ in TIMM_LAYOUT), None)
-    if family is None:
+    if family is None or getattr(model, "rel_pos_bias", None) is not None:  # a bias that BEiT's blocks share
         return None, None
     stem, blocks, after = ([getattr(model, n) for n in names.split()] for names in TIMM_LAYOUT[family])
     if family == "VGG":
