@@ -18,6 +18,7 @@ from xai_utils.metrics import (
     randomisation_test,
     rank_correlation,
     roar_plus,
+    caption_ranks,
     zero_shot_roar,
 )
 from xai_utils.metrics.confidence import similarities
@@ -347,3 +348,12 @@ def test_cost_counts_what_a_method_does(conse):
         return a
 
     assert cost(hungry, conse.image, x, h, repeats=1)["memory_mb"] > 40
+
+
+def test_caption_ranks_by_hand():
+    captions = torch.eye(4)
+    images = torch.tensor([[1.0, 0.5, 0.2, 0.1], [0.9, 0.8, 0.1, 0.0], [0.1, 0.1, 0.1, 0.1]])
+    assert caption_ranks(images, captions, [[0], [1], [2]]).tolist() == [1, 2, 4]  # ties stand before one's own
+    assert caption_ranks(images, captions, [[3, 1], [2, 3], [0, 1, 2]]).tolist() == [2, 3, 2]
+    with pytest.raises(ValueError, match="right must name"):
+        caption_ranks(images, captions, [[0], [], [1]])

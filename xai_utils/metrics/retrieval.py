@@ -1,4 +1,4 @@
-"""Zero-shot ROAR (AdaIB): how much worse does retrieval get when the parts that a map marks are taken away? No training."""
+"""Retrieval: how well an encoder finds captions, and zero-shot ROAR (AdaIB), how much worse it gets without what a map marks."""
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,25 @@ def zero_shot_roar(encoder: Encoder, inputs, targets: Tensor, map: Tensor, *, di
     if not hit[0].any():
         raise ValueError("not one query finds its partner before the corruption: there is nothing to lose")
     return 100 * (hit[0].float() - hit[1].float()) / hit[0].float().mean()
+
+
+def caption_ranks(images: Tensor, captions: Tensor, right: list[list[int]]) -> Tensor:
+    """The place of each picture's best right caption among all captions, (B,) integers from 1; ties count against it.
+
+    images    (B, D) embeddings
+    captions  (K, D)
+    right     for each picture, the indices of the captions that are true of it
+    R@k is the share of ranks up to k.
+    """
+    s = F.normalize(images, dim=1) @ F.normalize(captions, dim=1).T.to(images)  # (B, K)
+    own = torch.zeros(s.shape, dtype=torch.bool)
+    for row, places in zip(own, right):
+        row[places] = True
+    if len(right) != len(s) or not own.any(1).all():
+        raise ValueError(f"right must name at least one caption for each of {len(s)} pictures")
+    own = own.to(s.device)
+    best = s.masked_fill(~own, -2).amax(1, keepdim=True)
+    return (1 + ((s >= best) & ~own).sum(1)).cpu()
 
 
 def hits(queries: Tensor, gallery: Tensor) -> Tensor:

@@ -1,0 +1,129 @@
+"""Measure the models that the kit has trained and write their cards, xai_utils/models/trained/*.md.
+
+    python -m xai_utils.cards vit-stamps [--images FOLDER]     the folder that it was trained with, for the held-out part
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors import safe_open
+
+from .data import load_dataset
+from .metrics import caption_ranks, mean_interval
+from .models import load_model
+from .models.embedded import TRAINED
+from .models.train_vit import split_images
+
+VIT = """# vit-stamps
+
+A small vision transformer that stands in for CLIP's and ImageNet's ViTs where no hub can be reached. `load_model("vit-stamps")`
+is a dual encoder into conse-lite0's text space; `.image.head` makes it an ImageNet classifier.
+
+- **Shape**: a hybrid (Dosovitskiy et al. 2021). The first five stages of efficientnet-lite0, frozen, give 112 channels on
+  14 x 14 cells; 2 x 2 of them are a token; 49 tokens and a class token, width 192, 3 heads, 12 blocks; the class token goes
+  through one linear layer to 384 dimensions (the embedding), and from there through one to 1000 logits.
+- **Training**: `python -m xai_utils.models.train_vit`, no labels. Distilled from the rest of efficientnet-lite0 (logits,
+  ConSE embedding, last feature map cell by cell), and captions of the stamps as a contrastive term.
+  Recipe of the file: `{recipe}`.
+- **Data**: crops of {images} ImageNet pictures (without their labels), the training stamps of tuxpaint-stamps-default on
+  plain grounds, textures and crops. Never seen: the novel stamps, the test compositions, {held_out} held-out pictures.
+- **File**: vit-stamps.safetensors, float16, {megabytes:.1f} MB.
+
+## What it knows
+
+Which caption is right, among all captions of the same split (`caption_ranks`); n pictures, 95 % bootstrap intervals.
+
+{retrieval}
+
+{agreement}
+
+## What it does not know
+
+It has seen {stamps} kinds of things by name. What it says of the rest it has from its teacher, and only as far as the
+pictures above carry; the novel stamps show how far that is. It is no replacement for CLIP: use it to see methods at work.
+"""
+
+
+@torch.no_grad()
+def embed(image, pictures: list) -> torch.Tensor:
+    return torch.cat([image(torch.stack([image.transform(p) for p in pictures[i : i + 16]])) for i in range(0, len(pictures), 16)])
+
+
+def retrieval(model, samples) -> tuple[torch.Tensor, int]:
+    """The rank of the best caption of something in each picture among the captions of all of them, and how many those are."""
+    captions = sorted({t.caption for s in samples for t in s.things})
+    h = embed(model.image, [s.image for s in samples])
+    return caption_ranks(h, model.encode_text(captions), [[captions.index(t.caption) for t in s.things] for s in samples]), len(captions)
+
+
+def retrieval_table(models: dict) -> str:
+    sets = {
+        "stamps on grey, seen in training": load_dataset("stamps", seed=1),
+        "scenes of one of them, unseen": load_dataset("scenes", seed=1, n=200, objects=1),
+        "scenes of two of them, unseen": load_dataset("scenes", seed=1, n=200, objects=2),
+        "novel stamps on grey": load_dataset("stamps", split="novel", seed=1),
+        "scenes of one novel stamp": load_dataset("scenes", split="novel", seed=1, n=100, objects=1),
+    }
+    lines = ["| pictures | n | captions | model | R@1, % | R@5, % |", "|---|---|---|---|---|---|"]
+    for name, samples in sets.items():
+        for label, model in models.items():
+            ranks, k = retrieval(model, samples[:])
+            cells = [percent(ranks <= top) for top in (1, 5)]
+            lines.append(f"| {name} | {len(ranks)} | {k} | {label} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def percent(hits: torch.Tensor) -> str:
+    mean, low, high = mean_interval(100 * hits.double())
+    return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def agreement(model, files: list[Path]) -> str:
+    """Student and teacher on pictures that neither was trained on together."""
+    if not files:
+        return "Agreement with the teacher on held-out pictures: not measured, no --images."
+    pictures = []
+    for file in files:
+        with Image.open(file) as picture:
+            pictures.append(picture.convert("RGB"))
+    teacher, conse = load_model("efficientnet-lite0"), load_model("conse-lite0")
+    h, wanted = embed(model.image, pictures), teacher.head(embed(teacher, pictures))
+    got = model.image.head(h)
+    first = got.argmax(1) == wanted.argmax(1)
+    within = (wanted.topk(5).indices == got.argmax(1, keepdim=True)).any(1)
+    cosine = mean_interval(F.cosine_similarity(h, embed(conse.image, pictures)))
+    return (
+        f"On {len(files)} held-out pictures: the same first class as the teacher {percent(first)} %, its first class within the "
+        f"teacher's five {percent(within)} %, cosine of the embedding with conse-lite0's {cosine[0]:.2f} "
+        f"[{cosine[1]:.2f}, {cosine[2]:.2f}]."
+    )
+
+
+def vit_card(images: Path | None) -> str:
+    model, file = load_model("vit-stamps"), TRAINED / "vit-stamps.safetensors"
+    with safe_open(file, "pt") as weights:
+        recipe = json.loads(weights.metadata()["recipe"])
+    held_out = split_images(images)[1]
+    return VIT.format(
+        recipe=json.dumps(recipe), images=recipe["images"], held_out=len(held_out), megabytes=file.stat().st_size / 1e6,
+        retrieval=retrieval_table({"vit-stamps": model, "conse-lite0": load_model("conse-lite0")}),
+        agreement=agreement(model, held_out), stamps=len({t.caption for s in load_dataset("stamps")[:] for t in s.things}),
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=["vit-stamps"])
+    parser.add_argument("--images", type=Path)
+    arguments = parser.parse_args()
+    path = TRAINED / f"{arguments.name}.md"
+    path.write_text(vit_card(arguments.images))
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
