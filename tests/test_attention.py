@@ -3,7 +3,7 @@
 import pytest
 import timm
 import torch
-from reference.attention_loop import ag_cam_loop, chefer_loop, linear_loop, rollout_loop
+from reference.attention_loop import ag_cam_loop, chefer_loop, chefer_lrp_loop, linear_loop, rollout_loop
 
 import xai_utils as xu
 from xai_utils.methods import ag_cam, attention_fast_ig, attention_rollout, attention_saliency, chefer, chefer_lrp, legrad
@@ -183,6 +183,18 @@ def test_relevance_follows_the_rule_and_is_kept(vit):
     assert torch.allclose(start.sum((1, 2)), torch.ones(2), atol=1e-5)
     assert torch.allclose(r_z.sum((1, 2)), torch.ones(2), rtol=0.05)  # but for what stays in the attention's own share
     assert r_a.shape == a.shape and r_a.abs().sum() > 0
+
+
+def test_chefer_lrp_is_its_definition():
+    shape = dict(img_size=16, patch_size=8, embed_dim=12, depth=3, num_heads=2, num_classes=3)
+    model = seeded(lambda: timm.create_model("vit_tiny_patch16_224", **shape)).double().eval()
+    x = images(2, (16, 16)).double()
+    for p in model.parameters():
+        p.data.mul_(3)  # away from the small start, where attention is even
+    encoder = xu.wrap(model)
+    got = chefer_lrp(encoder, x, torch.tensor([1, 2])).map
+    wanted = torch.stack([chefer_lrp_loop(model, x[0], 1), chefer_lrp_loop(model, x[1], 2)])
+    assert torch.allclose(got, encoder.split(0).to_map(wanted).float(), rtol=1e-4)
 
 
 def test_bad_input(vit, conse, clip):

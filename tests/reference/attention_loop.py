@@ -53,3 +53,65 @@ def linear_loop(x, weight, r):
         for j in range(len(x)):
             shares[j] += terms[j] / sum(terms) * float(r[i]) if sum(terms) else 0.0
     return torch.tensor(shares)
+
+
+def by_definition(f, inputs, r):
+    """Deep Taylor's G: relevance r of f(inputs) -> inputs, x times what autograd sends back of r / f."""
+    inputs = [x.detach().requires_grad_() for x in inputs]
+    out = f(*inputs)
+    grads = torch.autograd.grad(out, inputs, r / (out + torch.where(out < 0, -1e-9, 1e-9)))
+    return [(x * g).detach() for x, g in zip(inputs, grads)]
+
+
+def normalised(r_u, r_v, r):
+    u, v = r_u.sum(), r_v.sum()
+    both = u.abs() + v.abs()
+    return r_u * (u.abs() / both) * (r.sum() / u), r_v * (v.abs() / both) * (r.sum() / v)
+
+
+def linear_by_rows(x, weight, r):
+    return torch.stack([linear_loop(row, weight.detach(), out) for row, out in zip(x, r)]).to(x)
+
+
+def chefer_lrp_loop(model, image, c):
+    """The map over tokens (T,) of a timm ViT for one image and class, a step of its forward pass at a time."""
+    z = model._pos_embed(model.patch_embed(image[None])).detach()[0]  # (T, width)
+    kept = []
+    for block in model.blocks:
+        a = block.attn
+        n1 = block.norm1(z)
+        q, k, v = a.qkv(n1).reshape(len(z), 3, a.num_heads, a.head_dim).permute(1, 2, 0, 3)
+        attention = (q @ k.mT * a.head_dim**-0.5).softmax(-1)
+        mixed = (attention @ v).transpose(0, 1).flatten(1)
+        branch = a.proj(mixed)
+        x = z + branch
+        n2 = block.norm2(x)
+        active = block.mlp.act(block.mlp.fc1(n2))
+        out = block.mlp.fc2(active)
+        state = dict(z=z, n1=n1, q=q, k=k, v=v, a=attention, mixed=mixed, branch=branch, x=x, n2=n2, active=active, mlp=out)
+        kept.append(state | dict(block=block))
+        z = x + out
+    n = model.norm(z)
+    logit = model.head(n[0])[c]
+    grads = torch.autograd.grad(logit, [s["a"] for s in kept])
+    terms = (n[0] * model.head.weight[c]).clamp(min=0).detach()
+    r = torch.zeros_like(n)
+    r[0] = terms / terms.sum()
+    cams = []
+    for s, g in reversed(list(zip(kept, grads))):
+        s = {key: value.detach() if isinstance(value, torch.Tensor) else value for key, value in s.items()}
+        block, heads = s["block"], s["a"].shape[0]
+        r_x, r_mlp = normalised(*by_definition(torch.add, [s["x"], s["mlp"]], r), r)
+        r_active = linear_by_rows(s["active"], block.mlp.fc2.weight, r_mlp)
+        r = r_x + linear_by_rows(s["n2"], block.mlp.fc1.weight, r_active)
+        r_z, r_branch = normalised(*by_definition(torch.add, [s["z"], s["branch"]], r), r)
+        r_mixed = linear_by_rows(s["mixed"], block.attn.proj.weight, r_branch).unflatten(1, (heads, -1)).transpose(0, 1)
+        r_a, r_v = normalised(*by_definition(torch.matmul, [s["a"], s["v"]], r_mixed), r_mixed)
+        r_q, r_k = normalised(*by_definition(lambda q, k: q @ k.mT, [s["q"], s["k"]], r_a), r_a)
+        r_qkv = torch.cat([t.transpose(0, 1).flatten(1) for t in (r_q, r_k, r_v)], 1)
+        r = r_z + linear_by_rows(s["n1"], block.attn.qkv.weight, r_qkv)
+        cams.append(torch.eye(len(r)) + (g * r_a).clamp(min=0).mean(0))
+    flow = torch.eye(len(r)).to(r)
+    for cam in cams:  # from the last block to the first
+        flow = flow @ cam
+    return flow[0] - torch.eye(len(r)).to(r)[0]
