@@ -3,9 +3,18 @@
 from .attention import ag_cam, attention_fast_ig, attention_rollout, attention_saliency, chefer, legrad
 from .chefer_lrp import chefer_lrp
 from .controls import ones_map, random_map
+from .grad_cam import grad_cam
+from .gradients import fast_ig, integrated_gradients, mfaba, saliency
+from .iba import iba
+from .ibisa import ibisa
+from .kernel_shap import kernel_shap
 from .m2ib import m2ib
 from .nib import nib
 from .p_ibisa import p_ibisa
+from .sampling import rise, sbsm
 
-__all__ = ["ag_cam", "attention_fast_ig", "attention_rollout", "attention_saliency", "chefer", "chefer_lrp", "legrad",
-           "m2ib", "nib", "ones_map", "p_ibisa", "random_map"]
+__all__ = [
+    "ag_cam", "attention_fast_ig", "attention_rollout", "attention_saliency", "chefer", "chefer_lrp", "fast_ig", "grad_cam",
+    "iba", "ibisa", "integrated_gradients", "kernel_shap", "legrad", "m2ib", "mfaba", "nib", "ones_map", "p_ibisa",
+    "random_map", "rise", "saliency", "sbsm",
+]  # fmt: skip

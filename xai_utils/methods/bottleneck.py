@@ -1,7 +1,10 @@
 """The bottleneck that IBA, M2IB and AdaIB put into a layer: a gate per token and channel lets features or noise through."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from ..types import Encoder, progress, row_groups
 
 
 def compressed(z: Tensor, gate: Tensor, noise: Tensor | float, sigma: float) -> Tensor:
@@ -13,6 +16,14 @@ def information(z: Tensor, gate: Tensor, sigma: float) -> Tensor:
     """KL( N(lambda z, ((1 - lambda) sigma)^2) || N(0, 1) ) of every element in nats, shaped as z: what passes the gate."""
     mean, variance = gate * z, ((1 - gate) * sigma).square()
     return 0.5 * (mean.square() + variance - 1 - variance.log())
+
+
+def log_match(encoder: Encoder, h: Tensor, targets: Tensor) -> Tensor:
+    """What a bottleneck keeps up, (r,): for (r,) classes the log probability, so that -log_match is the cross-entropy; for
+    (r, D) embeddings the cosine."""
+    if targets.ndim == 2:
+        return F.cosine_similarity(h, targets.to(h))
+    return encoder.head(h).log_softmax(1).gather(1, targets[:, None])[:, 0]
 
 
 def real_elements(z: Tensor) -> Tensor:
@@ -38,3 +49,35 @@ def own_noise(z: Tensor, copies: int, seed: int):
         return noise.to(z)
 
     return draw
+
+
+@torch.enable_grad()
+def optimise_gates(encoder, z, fit, draw, *, copies, beta, sigma, steps, lr, chunk, what, smooth=lambda gate: gate):
+    """Minimise beta mean KL - fit over lambda = smooth(sigmoid(a)), a = 5 at the start, one gate per element of z.
+
+    z       the features, in the units of the noise;  its samples share no term of the loss, so that one Adam serves all
+    fit     (r rows z', the samples i they stem from) -> (r,), what a z' that passed the gate is worth
+    draw    the next step's noise, (B, copies, ...) shaped as z behind that
+    smooth  gates (b, ...) -> gates (b, ...), sample by sample
+    Returns the KL of every element at the last forward pass in nats, shaped as z, and the trace of loss, fit and kl (steps, B).
+    """
+    a = torch.full_like(z, 5.0)
+    adam, real, history = torch.optim.Adam([a], lr=lr), real_elements(z), []
+    for _ in progress(range(steps), what):
+        eps = draw().expand(len(z), copies, *z.shape[1:])
+        leaf = a.clone().requires_grad_()
+        passed = information(z, smooth(leaf.sigmoid()), sigma) * real
+        share = passed.flatten(1).sum(1) / real.expand_as(z).flatten(1).sum(1)  # (B,) mean over a sample's own elements
+        (grad,) = torch.autograd.grad(beta * share.sum(), leaf)
+        worth = torch.zeros(len(z), device=z.device)
+        for rows in row_groups(encoder, len(z), copies, chunk):
+            i = rows // copies
+            own, place = i.unique(return_inverse=True)  # the samples that this group holds copies of
+            leaf = a[own].requires_grad_()
+            value = fit(compressed(z[i], smooth(leaf.sigmoid())[place], eps[i, rows % copies], sigma), i) / copies
+            grad = grad.index_add(0, own, torch.autograd.grad(-value.sum(), leaf)[0])
+            worth = worth.index_add(0, i, value.detach())
+        history.append(torch.stack([beta * share.detach() - worth, worth, share.detach()]))
+        a.grad = grad
+        adam.step()
+    return passed.detach(), dict(zip(("loss", "fit", "kl"), torch.stack(history, 1).cpu()))

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..types import Attribution, Encoder, check_call, check_number, progress, row_groups
-from .bottleneck import compressed, information, own_noise, real_elements
+from ..types import Attribution, Encoder, check_call, check_number
+from .bottleneck import optimise_gates, own_noise
 
 
 def m2ib(
@@ -52,39 +52,18 @@ def m2ib(
     split = encoder.split(round(encoder.depth * 10 / 12) if layer is None else layer)
     with torch.no_grad():
         z = split.prefix(inputs)
-    copies = copies if noise else 1
+    copies, targets = copies if noise else 1, targets.to(z)
     draw = own_noise(z, copies, seed) if noise else lambda: torch.zeros(1, 1, *[1] * (z.ndim - 1), device=z.device)
-    passed, trace = optimise_gates(encoder, split, z, targets.to(z), draw, copies, beta, sigma, steps, lr, chunk)
+
+    def fit(rows, i):
+        like = z[i]
+        like.valid = z.valid[i] if hasattr(z, "valid") else None
+        return F.cosine_similarity(split.suffix(rows, like=like), targets[i])
+
+    passed, trace = optimise_gates(
+        encoder, z, fit, draw, copies=copies, beta=beta, sigma=sigma, steps=steps, lr=lr, chunk=chunk, what="M2IB"
+    )
     map = split.to_map(passed.sum(split.channel_dim), like=z).float().cpu()
     tokens = None if isinstance(inputs, Tensor) else encoder.tokenize(inputs)[2]
     cost = dict(forwards=copies * steps + 1, backwards=copies * steps)
     return Attribution(map=map, unit="nats", signed=False, trace=trace, cost=cost, tokens=tokens)
-
-
-@torch.enable_grad()
-def optimise_gates(encoder, split, z, targets, draw, copies, beta, sigma, steps, lr, chunk):
-    """KL per element at the last step, shaped as z, and the trace. Samples share no term, so one Adam serves them all."""
-    a = torch.full_like(z, 5.0)
-    adam, real, history = torch.optim.Adam([a], lr=lr), real_elements(z), []
-    valid = getattr(z, "valid", None)
-    for _ in progress(range(steps), "M2IB"):
-        eps = draw().expand(len(z), copies, *z.shape[1:])
-        leaf = a.clone().requires_grad_()
-        passed = information(z, leaf.sigmoid(), sigma) * real
-        share = passed.flatten(1).sum(1) / real.expand_as(z).flatten(1).sum(1)  # (B,) mean over a sample's own elements
-        (grad,) = torch.autograd.grad(beta * share.sum(), leaf)
-        fit = torch.zeros(len(z), device=z.device)
-        for rows in row_groups(encoder, len(z), copies, chunk):
-            i = rows // copies
-            own, place = i.unique(return_inverse=True)  # the samples that this group holds copies of
-            leaf, like = a[own].requires_grad_(), z[i]
-            like.valid = None if valid is None else valid[i]
-            h = split.suffix(compressed(z[i], leaf.sigmoid()[place], eps[i, rows % copies], sigma), like=like)
-            cosine = F.cosine_similarity(h, targets[i]) / copies
-            grad = grad.index_add(0, own, torch.autograd.grad(-cosine.sum(), leaf)[0])
-            fit = fit.index_add(0, i, cosine.detach())
-        history.append(torch.stack([beta * share.detach() - fit, fit, share.detach()]))
-        a.grad = grad
-        adam.step()
-    names = ("loss", "fit", "kl")
-    return passed.detach(), dict(zip(names, torch.stack(history, 1).cpu()))
