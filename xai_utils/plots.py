@@ -81,11 +81,19 @@ def show(fig: Figure, name: str, caption: str, alt: str) -> None:
 
 
 def small_png(fig: Figure) -> bytes:
-    """A PNG with a palette of 256 colours, dithered: less than half the size, so that notebooks with photographs stay small."""
+    """A PNG with a palette of 256 colours, dithered: less than half the size, so that notebooks with photographs stay small.
+
+    The colours of maps are added when the palette is chosen: of the few strong ones in a figure it would leave none.
+    """
     full, small = io.BytesIO(), io.BytesIO()
     fig.savefig(full, format="png", dpi=DPI)
     image = PIL.Image.open(full).convert("RGB")
-    image.quantize(palette=image.quantize(256)).save(small, format="png", optimize=True)  # the second pass dithers
+    ramp = np.concatenate([plt.get_cmap(name)(np.linspace(0, 1, 64))[None, :, :3] for name in ("magma", "coolwarm")], 1)
+    strip = PIL.Image.fromarray(np.uint8(255 * ramp)).resize((image.width, image.height // 12), PIL.Image.Resampling.NEAREST)
+    both = PIL.Image.new("RGB", (image.width, image.height + strip.height))
+    both.paste(image)
+    both.paste(strip, (0, image.height))
+    image.quantize(palette=both.quantize(256)).save(small, format="png", optimize=True)  # the second pass dithers
     return small.getvalue()
 
 
