@@ -4,7 +4,8 @@
 
 `authors` is the same multiple measured for the published code of NIB and M2IB on ViT-B/32 (their RISE has 6,000 and 200
 masks, their M2IB lets every weight collect gradients). Ours stands beside it where the method is the same. RISE runs with
-240 masks and is multiplied up; `/ bare` is its time over the bare forward passes of as many pictures.
+240 masks and Kernel SHAP on images with 256 coalitions, both are multiplied up; `/ bare` is RISE's time over the bare forward
+passes of as many pictures.
 """
 
 import argparse
@@ -19,7 +20,8 @@ import torch
 import xai_utils as xu
 from xai_utils import methods as m
 
-RISE = 240  # masks that are timed
+RISE, SHAP = 240, 256  # masks and coalitions that are timed
+SCALE = {"rise, 6000": 6000 / RISE, "kernel_shap, 2048": 2048 / SHAP}
 LAST = dict(first=-1)
 IMAGE = {  # name: (method, what the authors' code takes in the same unit)
     "saliency": (m.saliency, None), "fast_ig": (m.fast_ig, None), "integrated_gradients, 50": (m.integrated_gradients, None),
@@ -28,7 +30,7 @@ IMAGE = {  # name: (method, what the authors' code takes in the same unit)
     "attention_saliency": (m.attention_saliency, 0.7), "attention_fast_ig": (m.attention_fast_ig, 0.7),
     "chefer": (m.chefer, None), "chefer, last block": (partial(m.chefer, **LAST), 0.6), "chefer_lrp": (m.chefer_lrp, None),
     "ag_cam": (m.ag_cam, None), "legrad": (m.legrad, None), "nib": (m.nib, 3.6), "m2ib": (m.m2ib, 98.1), "iba": (m.iba, None),
-    "ibisa": (m.ibisa, None), "p_ibisa": (m.p_ibisa, None), "sbsm": (m.sbsm, None), "kernel_shap": (m.kernel_shap, None),
+    "ibisa": (m.ibisa, None), "p_ibisa": (m.p_ibisa, None), "sbsm": (m.sbsm, None), "kernel_shap, 2048": (partial(m.kernel_shap, samples=SHAP), None),
     "rise, 6000": (partial(m.rise, masks=RISE), 1609.0), "random_map": (m.random_map, None),
 }  # fmt: skip
 TEXT = {
@@ -87,7 +89,7 @@ def table(title, encoder, inputs, target, methods, repeats, only, classes=None):
         bare = ""
         if name == "rise, 6000":
             bare = f"{took / seconds(lambda: bare_forwards(encoder, inputs, RISE), repeats):.2f}"
-            took *= 6000 / RISE
+        took *= SCALE.get(name, 1)
         ratio = f"{took / unit / theirs:.2f}" if theirs else ""
         print(f"{name:26s} {took:10.3f} {took / unit:9.1f} {theirs or '':>8} {ratio:>14s} {bare:>7s}", flush=True)
 
