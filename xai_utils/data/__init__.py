@@ -2,13 +2,15 @@
 
 from . import photos, scenes, stamps
 from .debian import DataMissing
+from .pairs import mismatched, thirds
 from .recognised import recognised
 from .samples import Dataset, Sample, Thing
 from .stamps import SPLITS
 
 DATASETS = {"photos": photos.photos, "stamps": stamps.stamps, "scenes": scenes.scenes}
 
-__all__ = ["DATASETS", "DataMissing", "Dataset", "Sample", "Thing", "load_dataset", "recognised"]
+__all__ = ["DATASETS", "DataMissing", "Dataset", "Sample", "Thing", "load_dataset", "mismatched", "recognised",
+           "thirds"]  # fmt: skip
 
 
 def load_dataset(name: str, *, split: str = "test", seed: int = 0, n: int | None = None, **options) -> Dataset:

@@ -52,32 +52,48 @@ def own_noise(z: Tensor, copies: int, seed: int):
 
 
 @torch.enable_grad()
-def optimise_gates(encoder, z, fit, draw, *, copies, beta, sigma, steps, lr, chunk, what, smooth=lambda gate: gate):
+def optimise_gates(
+    encoder, z, fit, draw, *, copies, beta, sigma, steps, lr, chunk, what, smooth=lambda gate: gate, weights=(), clip=None
+):
     """Minimise beta mean KL - fit over lambda = smooth(sigmoid(a)), a = 5 at the start, one gate per element of z.
 
     z       the features, in the units of the noise;  its samples share no term of the loss, so that one Adam serves all
     fit     (r rows z', the samples i they stem from) -> (r,), what a z' that passed the gate is worth
     draw    the next step's noise, (B, copies, ...) shaped as z behind that
+    beta    a number, or a function (*weights) -> (B,), one for each sample
     smooth  gates (b, ...) -> gates (b, ...), sample by sample
-    Returns the KL of every element at the last forward pass in nats, shaped as z, and the trace of loss, fit and kl (steps, B).
+    weights what such a beta has to learn, each (B, ...), in the same Adam as the gates
+    clip    the most that the norm of a sample's gradient, gates and weights together, may have; None: anything
+    Returns the KL of every element at the last forward pass in nats, shaped as z, and the trace of loss, fit, kl and, of a
+    function, beta (steps, B).
     """
-    a = torch.full_like(z, 5.0)
-    adam, real, history = torch.optim.Adam([a], lr=lr), real_elements(z), []
+    free = [torch.full_like(z, 5.0), *weights]
+    adam, real, history = torch.optim.Adam(free, lr=lr), real_elements(z), []
     for _ in progress(range(steps), what):
         eps = draw().expand(len(z), copies, *z.shape[1:])
-        leaf = a.clone().requires_grad_()
-        passed = information(z, smooth(leaf.sigmoid()), sigma) * real
+        leaves = [t.clone().requires_grad_() for t in free]
+        passed = information(z, smooth(leaves[0].sigmoid()), sigma) * real
         share = passed.flatten(1).sum(1) / real.expand_as(z).flatten(1).sum(1)  # (B,) mean over a sample's own elements
-        (grad,) = torch.autograd.grad(beta * share.sum(), leaf)
+        price = beta(*leaves[1:]) if callable(beta) else beta
+        grad, *others = torch.autograd.grad((price * share).sum(), leaves)
         worth = torch.zeros(len(z), device=z.device)
         for rows in row_groups(encoder, len(z), copies, chunk):
             i = rows // copies
             own, place = i.unique(return_inverse=True)  # the samples that this group holds copies of
-            leaf = a[own].requires_grad_()
+            leaf = free[0][own].requires_grad_()
             value = fit(compressed(z[i], smooth(leaf.sigmoid())[place], eps[i, rows % copies], sigma), i) / copies
             grad = grad.index_add(0, own, torch.autograd.grad(-value.sum(), leaf)[0])
             worth = worth.index_add(0, i, value.detach())
-        history.append(torch.stack([beta * share.detach() - worth, worth, share.detach()]))
-        a.grad = grad
+        now = [price * share - worth, worth, share] + [price] * callable(beta)
+        history.append(torch.stack([t.detach() for t in now]))
+        for t, g in zip(free, [grad, *others] if clip is None else clipped([grad, *others], clip)):
+            t.grad = g
         adam.step()
-    return passed.detach(), dict(zip(("loss", "fit", "kl"), torch.stack(history, 1).cpu()))
+    return passed.detach(), dict(zip(("loss", "fit", "kl", "beta"), torch.stack(history, 1).cpu()))
+
+
+def clipped(grads: list[Tensor], most: float) -> list[Tensor]:
+    """Gradients (B, ...), those of each sample scaled to a common norm of at most `most`, as `clip_grad_norm_` does for one."""
+    norm = torch.stack([g.flatten(1).norm(dim=1) for g in grads]).norm(dim=0)  # (B,)
+    scale = (most / (norm + 1e-6)).clamp(max=1)
+    return [g * scale.view(-1, *[1] * (g.ndim - 1)) for g in grads]

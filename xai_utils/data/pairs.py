@@ -1,0 +1,64 @@
+"""Pairs that do not belong together, and thirds of pairs by how well they do (AdaIB, App. C)."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from .samples import Sample
+
+THIRDS = ("noisy", "borderline", "clean")
+
+
+def derangement(n: int, seed: int, names: Sequence[Collection[str]] | None = None) -> np.ndarray:
+    """A permutation, (n,): the caption of pair `p[i]` goes to the picture of pair i, and none keeps its own.
+
+    names  what is said of each pair's picture, n collections of strings. Pairs that share one are not swapped with each
+           other, so that neither an equal caption nor one of another thing in the same picture comes back as a mismatch
+    Raises ValueError where no permutation does it, for instance where one caption is on more than half of the pairs.
+    """
+    if not isinstance(n, int) or n < 2:
+        raise ValueError(f"n must be an integer of at least 2, got {n!r}")
+    if not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
+    if names is not None and (len(names) != n or any(isinstance(own, str) for own in names)):
+        raise ValueError(f"names must be {n} collections of strings")
+    cost = np.random.default_rng(seed).random((n, n))
+    cost[clashes(n, names)] = np.inf
+    try:
+        return linear_sum_assignment(cost)[1]
+    except ValueError as error:
+        raise ValueError(f"these {n} captions cannot be swapped so that none fits its new picture") from error
+
+
+def clashes(n: int, names: Sequence[Collection[str]] | None) -> np.ndarray:
+    """(n, n) bool: pairs that share a name, and every pair with itself."""
+    clash, seen = np.eye(n, dtype=bool), {}
+    for i, own in enumerate(names or []):
+        for name in own:
+            seen.setdefault(name, []).append(i)
+    for same in seen.values():
+        clash[np.ix_(same, same)] = True
+    return clash
+
+
+def mismatched(samples: Sequence[Sample], seed: int) -> list[Sample]:
+    """The same pictures, in the same order, each with the caption of another that shares no thing with it."""
+    names = [{s.caption, *(t.caption for t in s.things)} for s in samples]
+    swap = derangement(len(samples), seed, names)
+    return [replace(s, caption=samples[j].caption, things=(), label=None) for s, j in zip(samples, swap)]
+
+
+def thirds(similarities) -> np.ndarray:
+    """"noisy", "borderline" or "clean" for every pair, (n,): the lower, middle and upper third of the similarities.
+
+    The model's own cosine between image and text. Sizes differ by one at most; of equal values, the first counts as lower.
+    """
+    values = np.asarray(similarities, float)
+    if values.ndim != 1 or len(values) < 3 or not np.isfinite(values).all():
+        raise ValueError(f"similarities must be at least 3 finite numbers, got {values.shape}")
+    labels = np.empty(len(values), dtype="<U10")
+    for name, part in zip(THIRDS, np.array_split(np.argsort(values, kind="stable"), 3)):
+        labels[part] = name
+    return labels
