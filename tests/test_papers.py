@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -104,12 +106,14 @@ def test_the_page_of_claims_shows_verdicts_and_what_is_still_open(tmp_path, monk
     folder.mkdir(parents=True)
     monkeypatch.setenv("XAI_FIGURES", str(folder))
     v = verdict("p-ibisa-11", table({"p-ibisa": 0.5, "m2ib": 0.2, "nib": 0.9}, "iou"))
-    plots.show_verdicts([v, verdict("p-ibisa-05")], "11")
+    by_hand = replace(verdict("p-ibisa-05"), evidence=pd.DataFrame([{"side": "text", "hit": 0.25}]))  # decided by a notebook's code
+    plots.show_verdicts([v, by_hand], "11")
     index = write_index(tmp_path / "figures").read_text()
     page = (tmp_path / "figures" / "claims.html").read_text()
     assert 'href="claims.html"' in index
     assert "claim-p-ibisa" not in index
     assert "1 cannot be tested here, 1 does not hold" in page
     assert "iou: p-ibisa &gt; nib: difference" in page
+    assert "side text, hit 0.25" in page
     assert page.count("not tested yet") == 127
     assert "http" not in page

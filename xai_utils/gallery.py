@@ -78,6 +78,9 @@ def claim_row(row, verdicts: list[tuple[str, dict | None]]) -> str:
 
 
 def evidence(e: dict) -> str:
+    """A line of what decided a claim: a comparison of its rule, or, where a notebook decided it in code, a row of its table."""
+    if "margin" not in e:
+        return ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in e.items())
     margin = f" by {e['margin']:g}" if e["margin"] else ""
     return (f"{e['dataset']}, {e['model']}, {e['modality']} {e['metric']}: {e['left']} {e['op']} {e['right']}{margin}: "
             f"difference {e['difference']:.3g} [{e['low']:.3g}, {e['high']:.3g}], n={e['n']}: {'yes' if e['holds'] else 'no'}")  # fmt: skip
