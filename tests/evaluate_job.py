@@ -12,7 +12,6 @@ from xai_utils.methods import random_map
 from xai_utils.metrics import confidence_drop, confidence_increase, map_area
 from xai_utils.types import Attribution
 
-
 sys.modules["xai_utils.evaluate"].SHARD = 4  # small shards, so that a short job has many
 
 

@@ -13,7 +13,17 @@ from torch.utils._pytree import tree_leaves
 
 import xai_utils as xu
 from xai_utils.methods import (
-    fast_ig, grad_cam, iba, ibisa, integrated_gradients, kernel_shap, mfaba, nib, rise, saliency, sbsm,
+    fast_ig,
+    grad_cam,
+    iba,
+    ibisa,
+    integrated_gradients,
+    kernel_shap,
+    mfaba,
+    nib,
+    rise,
+    saliency,
+    sbsm,
 )  # fmt: skip
 from xai_utils.methods.bottleneck import compressed, information
 from xai_utils.methods.iba import blurred

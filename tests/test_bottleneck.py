@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from reference.bottleneck_loop import m2ib_loop, nib_loop
 
 import xai_utils as xu
-from xai_utils.metrics import completeness_gap
 from xai_utils.methods import m2ib, nib
 from xai_utils.methods.bottleneck import compressed, information
+from xai_utils.metrics import completeness_gap
 
 TEXTS = ["a red car", "two small green apples on a table"]
 

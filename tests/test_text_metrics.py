@@ -10,6 +10,7 @@ from reference.metrics_loop import zero_shot_roar_loop
 import xai_utils as xu
 from xai_utils.methods import p_ibisa, random_map
 from xai_utils.metrics import (
+    caption_ranks,
     completeness_gap,
     confidence_drop,
     confidence_increase,
@@ -18,7 +19,6 @@ from xai_utils.metrics import (
     randomisation_test,
     rank_correlation,
     roar_plus,
-    caption_ranks,
     zero_shot_roar,
 )
 from xai_utils.metrics.confidence import similarities

@@ -11,7 +11,13 @@ from .cost import cost
 from .localization import box_masks, energy_in_mask, iou, localization_iou, mask_contrast, miou, pointing_game
 from .maps import map_area, map_total_variation, rank_correlation
 from .perturbation import (
-    deletion_auc, insertion_auc, lerf, morf, negative_perturbation_auc, perturbation_curve, positive_perturbation_auc,
+    deletion_auc,
+    insertion_auc,
+    lerf,
+    morf,
+    negative_perturbation_auc,
+    perturbation_curve,
+    positive_perturbation_auc,
 )  # fmt: skip
 from .retraining import roar_plus
 from .retrieval import caption_ranks, zero_shot_roar

