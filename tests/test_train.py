@@ -56,6 +56,13 @@ def test_pictures_that_are_there_are_not_made_again(pictures, monkeypatch):
     assert torch.allclose(teacher(image[None])[0], data["h"][3].float(), atol=0.01)
 
 
+def test_a_folder_with_another_recipe_is_not_gone_on_with(tmp_path, capsys):
+    (tmp_path / "recipe.json").write_text('{"seed": 7}')
+    with pytest.raises(SystemExit):
+        train_vit.main(["--out", str(tmp_path), "--seed", "0"])
+    assert "another recipe" in capsys.readouterr().err
+
+
 def test_every_row_comes_once_in_a_round():
     rows = torch.cat([train_vit.batch_rows(24, 4, step, 0) for step in range(6)])
     assert sorted(rows.tolist()) == list(range(24))

@@ -83,7 +83,7 @@ def percent(hits: torch.Tensor) -> str:
 
 
 def agreement(model, files: list[Path]) -> str:
-    """Student and teacher on pictures that neither was trained on together."""
+    """How far the student says what its teacher says, of pictures that the student has not seen."""
     if not files:
         return "Agreement with the teacher on held-out pictures: not measured, no --images."
     pictures = []

@@ -1,6 +1,6 @@
 """Train vit-stamps: a small ViT behind a frozen convolutional stem, taught by the network that the stem comes from.
 
-    python -m xai_utils.models.train_vit --out build/vit-stamps [--images FOLDER] [--steps 5000]
+    python -m xai_utils.models.train_vit --out build/vit-stamps [--images FOLDER] [--steps 4000]
 
 The teacher is efficientnet-lite0; the student sees the teacher's features at stride 16 (Dosovitskiy et al. 2021, the
 hybrid). No labels: every picture is worth what the teacher says of it, and stamps also their captions. Pictures and what
@@ -239,7 +239,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for pictures, checkpoint, log and weights")
     parser.add_argument("--images", type=Path, help="a folder of pictures of any kind, half of the training set")
     parser.add_argument("--pictures", type=int, default=24_000)
-    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -247,6 +247,11 @@ def main(arguments: list[str] | None = None) -> None:
     a = parser.parse_args(arguments)
     files, _ = split_images(a.images)
     recipe = dict(pictures=a.pictures, steps=a.steps, batch=a.batch, lr=a.lr, seed=a.seed, images=len(files), weights=WEIGHTS)
+    a.out.mkdir(parents=True, exist_ok=True)
+    told = a.out / "recipe.json"
+    if told.exists() and json.loads(told.read_text()) != recipe:
+        parser.error(f"{a.out} holds a training by another recipe, {told.read_text()}: name another folder with --out")
+    told.write_text(json.dumps(recipe))
     data = teach(a.out / "pictures", a.pictures, files, a.seed, a.workers)
     print(export(a.out, train(a.out, data, steps=a.steps, batch=a.batch, lr=a.lr, seed=a.seed), recipe))
 
