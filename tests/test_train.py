@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import xai_utils as xu
-from xai_utils.models import embedded, train_vit
+from xai_utils.models import embedded, train_vit, training
 
 SIZE = dict(steps=200, batch=2, lr=1e-3, seed=0)
 
@@ -64,9 +64,9 @@ def test_a_folder_with_another_recipe_is_not_gone_on_with(tmp_path, capsys):
 
 
 def test_every_row_comes_once_in_a_round():
-    rows = torch.cat([train_vit.batch_rows(24, 4, step, 0) for step in range(6)])
+    rows = torch.cat([training.batch_rows(24, 4, step, 0) for step in range(6)])
     assert sorted(rows.tolist()) == list(range(24))
-    assert not torch.equal(rows[:4], train_vit.batch_rows(24, 4, 6, 0))
+    assert not torch.equal(rows[:4], training.batch_rows(24, 4, 6, 0))
 
 
 def test_captions_enter_the_loss_where_there_are_some(pictures):
@@ -85,11 +85,11 @@ def test_captions_enter_the_loss_where_there_are_some(pictures):
 def test_held_out_images_follow_from_their_names(tmp_path):
     for i in range(105):
         (tmp_path / f"{i}.jpg").touch()
-    train, held = train_vit.split_images(tmp_path)
+    train, held = training.split_images(tmp_path)
     assert len(train) == 5 and len(held) == 100 and not set(train) & set(held)
     with pytest.raises(ValueError, match="more than the 100 pictures"):
         (tmp_path / "sub").mkdir()
-        train_vit.split_images(tmp_path / "sub")
+        training.split_images(tmp_path / "sub")
 
 
 def test_what_is_exported_is_what_is_loaded(pictures, tmp_path, monkeypatch):

@@ -15,6 +15,8 @@ from ..types import DualEncoder, ImageEncoder, TextEncoder
 from .clip import wrap_open_clip
 from .embedded import conse_lite0, efficientnet_lite0, vit_stamps
 from .published import CARRIED, CHECKPOINTS, PAPER_NAMES, one_line, published, weight_file
+from .strategies import NAMES as STRATEGY_NAMES
+from .strategies import strategy_encoder
 from .text import wrap_bert
 from .vision import fit, wrap_callable, wrap_timm
 
@@ -41,18 +43,25 @@ def load_model(name: str, *, pretrained: str | None = None, device=None) -> Dual
         return EMBEDDED[name](device)
     if name in PAPER_NAMES:
         return load_paper(name, pretrained, device)
+    if name in STRATEGY_NAMES:
+        check_tag(name, pretrained)
+        return strategy_encoder(name, device, untrained=pretrained == "random")
     pretrained = None if pretrained == "random" else pretrained
     if kind == "open_clip":
         return load_open_clip(inner, pretrained, device)
     if kind == "timm":
         return load_timm(inner, pretrained, device)
-    raise ValueError(f"unknown model {name!r}: one of {', '.join([*EMBEDDED, *PAPER_NAMES])}, open_clip/NAME or timm/NAME")
+    raise ValueError(f"unknown model {name!r}: one of {', '.join([*EMBEDDED, *STRATEGY_NAMES, *PAPER_NAMES])}, open_clip/NAME or timm/NAME")
+
+
+def check_tag(name, pretrained):
+    if pretrained not in (None, "random"):
+        raise ValueError(f'pretrained must be None (the trained weights) or "random" for {name}, got {pretrained!r}')
 
 
 def load_paper(name, pretrained, device):
     """An encoder by the name that a paper gives it: trained, from its file if that is there, else from its library's hub."""
-    if pretrained not in (None, "random"):
-        raise ValueError(f'pretrained must be None (the trained weights) or "random" for {name}, got {pretrained!r}')
+    check_tag(name, pretrained)
     if name in CHECKPOINTS:
         with seeded():
             return wrap_timm(published(name, trained=pretrained is None).to(device), name)

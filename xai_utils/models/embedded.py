@@ -73,10 +73,17 @@ def vit_stamps(device) -> DualEncoder:
     (vit, classifier), base, weights = new_vit(), lite0(), trained("vit-stamps")
     for part, module in (("vit.", vit), ("classifier.", classifier)):
         module.load_state_dict({k.removeprefix(part): v for k, v in weights.items() if k.startswith(part)})
-    stem = HybridEmbed(nn.Sequential(base.conv_stem, base.bn1, *base.blocks[:5]), img_size=224, patch_size=2, embed_dim=192)
-    stem.proj, vit.patch_embed = vit.patch_embed.proj, stem
+    vit = with_stem(vit, base)
     vit.pretrained_cfg = dict(base.pretrained_cfg, architecture="hybrid")  # how pictures are normalised
     return with_projection(vit.to(device), classifier.to(device).requires_grad_(False), "vit-stamps")
+
+
+def with_stem(vit: VisionTransformer, base: nn.Module) -> VisionTransformer:
+    """A ViT on features at stride 16 becomes one on pictures: `base`'s first five stages come before its patches."""
+    stem = nn.Sequential(base.conv_stem, base.bn1, *base.blocks[:5])
+    embed = HybridEmbed(stem, img_size=224, patch_size=2, embed_dim=vit.embed_dim)
+    embed.proj, vit.patch_embed = vit.patch_embed.proj, embed
+    return vit
 
 
 def with_projection(vit: nn.Module, classifier: nn.Linear, name: str) -> DualEncoder:

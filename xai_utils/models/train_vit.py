@@ -7,12 +7,7 @@ hybrid). No labels: every picture is worth what the teacher says of it, and stam
 the teacher makes of them are written once, in shards; the training goes on from its last checkpoint. Both can be killed.
 """
 
-import argparse
-import csv
-import hashlib
 import json
-import os
-import time
 from functools import cache
 from pathlib import Path
 
@@ -24,24 +19,11 @@ from safetensors.torch import save_file
 
 from ..data.scenes import compose
 from ..data.stamps import SIDE, paste, table
-from ..types import progress
 from .embedded import TEMPERATURE, class_embeddings, conse_lite0, efficientnet_lite0, new_vit
+from .training import arguments, loop, one_recipe, sharded, split_images
 from .vision import fit
 
-SHARD = 256  # pictures
 PICTURE = 1_000_003  # keeps this script's random numbers apart from those of the data sets
-HELD_OUT = 100  # pictures of --images that are never trained on
-
-
-def split_images(folder: Path | None) -> tuple[list[Path], list[Path]]:
-    """(to train on, held out): the files in an order that only their names decide, the first HELD_OUT kept away."""
-    if folder is None:
-        return [], []
-    files = [f for f in folder.rglob("*") if f.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")]
-    if len(files) <= HELD_OUT:
-        raise ValueError(f"--images needs more than the {HELD_OUT} pictures that are held out, found {len(files)} in {folder}")
-    files.sort(key=lambda f: hashlib.sha256(f.name.encode()).hexdigest())
-    return files[HELD_OUT:], files[:HELD_OUT]
 
 
 class Pictures(torch.utils.data.Dataset):
@@ -102,29 +84,23 @@ def captions() -> list[str]:
 def teach(folder: Path, n: int, files: list[Path], seed: int, workers: int) -> dict[str, torch.Tensor]:
     """Of n pictures the stem's features, the teacher's last feature map, its embedding and the stamps: all in float16.
 
-    x (n, 112, 14, 14), cells (n, 320, 7, 7), h (n, 1280), things (n, 4) with -1 for none. Shards that are there are not made again.
+    x (n, 112, 14, 14), cells (n, 320, 7, 7), h (n, 1280), things (n, 4) with -1 for none.
     """
     teacher = efficientnet_lite0(torch.device("cpu"))
-    pictures, deep = Pictures(n, files, seed, teacher.transform), teacher.depth
-    stem, rest = teacher.split(5), teacher.split(deep)
-    folder.mkdir(parents=True, exist_ok=True)
-    todo = [i for i in range(0, n, SHARD) if not (folder / f"{i:07d}.npz").exists()]
-    for start in progress(todo, "pictures"):
-        part = torch.utils.data.Subset(pictures, range(start, min(start + SHARD, n)))
+    pictures, keys = Pictures(n, files, seed, teacher.transform), ("x", "cells", "h", "things")
+    stem, rest = teacher.split(5), teacher.split(teacher.depth)
+
+    @torch.no_grad()
+    def make(rows: range) -> dict[str, np.ndarray]:
         made = []
-        for images, things in torch.utils.data.DataLoader(part, batch_size=16, num_workers=workers):
-            with torch.no_grad():
-                x = z = stem.prefix(images)
-                for block in teacher.parts.blocks[5:]:
-                    z = block(z)
-                h = rest.suffix(z)
-            made.append([v.half().numpy() for v in (x, z, h)] + [things.numpy().astype(np.int16)])
-        aside = folder / f"{start:07d}.part"
-        with aside.open("wb") as file:
-            np.savez(file, **dict(zip(("x", "cells", "h", "things"), map(np.concatenate, zip(*made)))))
-        aside.replace(folder / f"{start:07d}.npz")
-    shards = [np.load(folder / f"{i:07d}.npz") for i in range(0, n, SHARD)]
-    return {k: torch.from_numpy(np.concatenate([s[k] for s in shards])) for k in ("x", "cells", "h", "things")}
+        for images, things in torch.utils.data.DataLoader(torch.utils.data.Subset(pictures, rows), 16, num_workers=workers):
+            x = z = stem.prefix(images)
+            for block in teacher.parts.blocks[5:]:
+                z = block(z)
+            made.append([v.half().numpy() for v in (x, z, rest.suffix(z))] + [things.numpy().astype(np.int16)])
+        return dict(zip(keys, map(np.concatenate, zip(*made))))
+
+    return sharded(folder, n, make, keys)
 
 
 # --- training -------------------------------------------------------------------------------------------------------
@@ -173,56 +149,18 @@ def losses(student, batch, teacher_head, space, names) -> dict[str, torch.Tensor
 WEIGHTS = dict(logits=1.0, space=1.0, cells=1.0, caption=0.3)
 
 
-def train(out: Path, data: dict[str, torch.Tensor], *, steps: int, batch: int, lr: float, seed: int) -> Student:
-    """AdamW, cosine decay after 5 % of warm-up, gradients clipped at 1; goes on from out/checkpoint.pt."""
+def train(out: Path, data: dict[str, torch.Tensor], **size) -> Student:
+    """A student from the seed, taught by `losses`; size: steps, batch, lr, seed."""
     teacher, dual = efficientnet_lite0(torch.device("cpu")), conse_lite0(torch.device("cpu"))
     space, names = class_embeddings() - class_embeddings().mean(0), dual.encode_text(captions())
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(size["seed"])
         student = Student()
-    optimiser = torch.optim.AdamW(student.parameters(), lr=lr, weight_decay=0.05)
-    warm = max(1, steps // 20)
-    rate = lambda s: min((s + 1) / warm, 0.5 * (1 + np.cos(np.pi * min(1, max(0, s - warm) / max(1, steps - warm)))) + 0.001)  # noqa: E731
-    file, log, begun = out / "checkpoint.pt", [], 0
-    if file.exists():
-        state = torch.load(file, weights_only=True)
-        student.load_state_dict(state["student"])
-        optimiser.load_state_dict(state["optimiser"])
-        log, begun = state["log"], len(state["log"])
-    clock = time.time()
-    for step in progress(range(begun, steps), "training"):
-        rows = batch_rows(len(data["x"]), batch, step, seed)
-        optimiser.param_groups[0]["lr"] = float(lr * rate(step))
-        terms = losses(student, {k: v[rows] for k, v in data.items()}, teacher.head, space, names)
-        optimiser.zero_grad()
-        grads = torch.autograd.grad(sum(WEIGHTS[k] * v for k, v in terms.items()), list(student.parameters()))
-        for p, g in zip(student.parameters(), grads):
-            p.grad = g
-        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        optimiser.step()
-        log.append({k: v.item() for k, v in terms.items()})
-        if (step + 1) % 100 == 0 or step + 1 == steps:
-            save(out, student, optimiser, log)
-            recent = {k: f"{np.mean([row[k] for row in log[-100:]]):.3f}" for k in WEIGHTS}
-            print(f"step {step + 1}/{steps}", recent, f"{(step + 1 - begun) * batch / (time.time() - clock):.0f} pictures/s", flush=True)
-    return student
 
+    def terms(rows, step):
+        return losses(student, {k: v[rows] for k, v in data.items()}, teacher.head, space, names)
 
-def batch_rows(n: int, batch: int, step: int, seed: int) -> torch.Tensor:
-    """The rows of a step: every row once in n // batch steps, in an order that only seed and step decide."""
-    round_, place = divmod(step, n // batch)
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed * 100_003 + round_))
-    return order[place * batch : (place + 1) * batch]
-
-
-def save(out: Path, student, optimiser, log: list[dict]) -> None:
-    aside = out / "checkpoint.part"
-    torch.save(dict(student=student.state_dict(), optimiser=optimiser.state_dict(), log=log), aside)
-    aside.replace(out / "checkpoint.pt")
-    with (out / "log.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["step", *WEIGHTS])
-        writer.writeheader()
-        writer.writerows({"step": i + 1, **row} for i, row in enumerate(log))
+    return loop(out, student, terms, WEIGHTS, n=len(data["x"]), **size)
 
 
 def export(out: Path, student: Student, recipe: dict) -> Path:
@@ -234,24 +172,12 @@ def export(out: Path, student: Student, recipe: dict) -> Path:
     return path
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for pictures, checkpoint, log and weights")
-    parser.add_argument("--images", type=Path, help="a folder of pictures of any kind, half of the training set")
-    parser.add_argument("--pictures", type=int, default=24_000)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=max(0, (os.cpu_count() or 1) - 1), help="processes that draw pictures")
-    a = parser.parse_args(arguments)
+def main(given: list[str] | None = None) -> None:
+    parser = arguments(__doc__, pictures=24_000, steps=4000, batch=64, lr=1e-3, seed=0)
+    a = parser.parse_args(given)
     files, _ = split_images(a.images)
     recipe = dict(pictures=a.pictures, steps=a.steps, batch=a.batch, lr=a.lr, seed=a.seed, images=len(files), weights=WEIGHTS)
-    a.out.mkdir(parents=True, exist_ok=True)
-    told = a.out / "recipe.json"
-    if told.exists() and json.loads(told.read_text()) != recipe:
-        parser.error(f"{a.out} holds a training by another recipe, {told.read_text()}: name another folder with --out")
-    told.write_text(json.dumps(recipe))
+    one_recipe(a.out, recipe, parser)
     data = teach(a.out / "pictures", a.pictures, files, a.seed, a.workers)
     print(export(a.out, train(a.out, data, steps=a.steps, batch=a.batch, lr=a.lr, seed=a.seed), recipe))
 
