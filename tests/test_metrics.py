@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xai_utils as xu
-from xai_utils.methods import ones_map, random_map
+from xai_utils.methods import centred_gaussian, ones_map, random_map
 from xai_utils.metrics import (
     box_masks,
     confidence_drop,
@@ -248,3 +248,11 @@ def test_map_statistics():
     assert map_total_variation(encoder, x, h, 0 * m).tolist() == [0, 0, 0]
     stripes = torch.arange(8).remainder(2).float().expand(3, 6, 8)
     assert torch.allclose(map_total_variation(encoder, x, h, 5 * stripes), torch.ones(3))  # every step across is a full one
+
+
+def test_a_centred_gaussian_is_highest_in_the_middle_and_knows_nothing():
+    x = torch.randn(2, 3, 20, 31)
+    map = centred_gaussian(mean_colour(), x, x).map
+    assert map.shape == (2, 20, 31) and torch.equal(map[0], map[1])
+    assert map[0].argmax() in (9 * 31 + 15, 10 * 31 + 15) and torch.allclose(map, map.flip(1, 2))
+    assert torch.allclose(map[0, :, 15] / map[0, :, 15].max(), torch.exp(-8 * (torch.linspace(-0.5, 0.5, 20) ** 2 - (0.5 / 19) ** 2)))
