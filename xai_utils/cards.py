@@ -74,6 +74,9 @@ captions). 95 % bootstrap intervals over the scenes; always naming the commonest
 
 {table}
 
+A row whose interval meets that of the untrained network has not learned to tell the stamps apart. Pictures of one stamp on changing
+grounds leave a label-free loss free to tell pictures apart by their grounds.
+
 ## What they do not know
 
 A few minutes of training on a few thousand pictures is a thousandth of what the papers' encoders had, and the stem of vit-mini

@@ -28,12 +28,13 @@ __all__ = ["EMBEDDED", "fit", "load_model", "wrap"]
 def load_model(name: str, *, pretrained: str | None = None, device=None) -> DualEncoder | ImageEncoder:
     """A model by name.
 
-    name        "conse-lite0" (dual encoder), "efficientnet-lite0" (image encoder with a head), "open_clip/NAME",
-                "timm/NAME", or one of the papers' own: "clip-vit-b-32" (dual encoder), "vgg16", "resnet50", "vit-b-16",
-                "dino-vit-b-16", "dino-resnet50", "dinov2-vit-b-14", "beit-base", "barlow-twins-resnet50",
-                "swav-resnet50", "ibot-vit-b-16", "ibot-vit-s-16", see models/published.py
+    name        "conse-lite0", "vit-stamps" (dual encoders), "efficientnet-lite0" (image encoder with a head), "vit-mini-dino"
+                and the like, see models/strategies.py, "open_clip/NAME", "timm/NAME", or one of the papers' own, see
+                models/published.py: "clip-vit-b-32" (dual encoder), "vgg16", "resnet50", "vit-b-16", "dino-vit-b-16",
+                "dino-resnet50", "dinov2-vit-b-14", "beit-base", "barlow-twins-resnet50", "swav-resnet50", "ibot-vit-b-16",
+                "ibot-vit-s-16"
     pretrained  open_clip's tag ("openai"); for timm "yes" loads its weights. None: random weights (seed 0), but for the
-                papers' own names the trained ones. "random": random weights for all of these
+                papers' and strategies' names the trained ones. "random": random weights for all of these
     device      None: the GPU if there is one, else the CPU
     Raises ValueError for a name or tag that is not known, FileNotFoundError where weights or a tokenizer cannot be had.
     """
