@@ -7,13 +7,11 @@ images), positive and negative perturbation (Chefer et al. 2021). All are areas 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.v2.functional import gaussian_blur
 
+from ..methods.masks import REFERENCES, reference_image
 from ..methods.scores import match
 from ..types import ImageEncoder, check_number, row_groups
 from .base import check_metric, metric
-
-REFERENCES = ("zero", "black", "mean", "blur")
 
 
 @torch.no_grad()
@@ -67,21 +65,6 @@ def block_ranks(map: Tensor, block: int) -> Tensor:
     order = shuffled[means.flatten(1)[:, shuffled].sort(dim=1, descending=True, stable=True).indices]  # (B, h w)
     ranks = torch.empty_like(order).scatter_(1, order, torch.arange(h * w).expand_as(order)).unflatten(1, (h, w))
     return ranks.repeat_interleave(block, 1)[:, : size[0]].repeat_interleave(block, 2)[:, :, : size[1]]
-
-
-def reference_image(encoder: ImageEncoder, x: Tensor, reference: str) -> Tensor:
-    """What stands for "nothing there", (B, 3, H, W), normalised as the inputs are."""
-    if reference == "zero":
-        return torch.zeros_like(x)
-    if reference == "mean":
-        return x.mean((2, 3), keepdim=True).expand_as(x)
-    if reference == "black":
-        mean, std = (torch.tensor(v).to(x).view(1, 3, 1, 1) for v in (encoder.mean, encoder.std))
-        return (-mean / std).expand_as(x)
-    if reference == "blur":
-        sigma = min(x.shape[-2:]) / 10
-        return gaussian_blur(x, kernel_size=2 * min(round(2 * sigma), min(x.shape[-2:]) // 2 - 1) + 1, sigma=sigma)
-    raise ValueError(f"reference must be one of {', '.join(REFERENCES)}, got {reference!r}")
 
 
 @metric("morf", higher_is_better=False)

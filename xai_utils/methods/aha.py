@@ -1,0 +1,124 @@
+"""AHA ("Learn to Rank"): a network that draws the map, trained to do well at deletion and insertion themselves."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..models.training import loop
+from ..types import Attribution, ImageEncoder, check_call, check_number, row_groups
+from .explainers import Explainer, standard
+from .masks import REFERENCES, reference_image
+from .scores import match
+from .soft_sort import levels, soft_topk
+
+TAU = 0.1  # temperature of the soft sort; docs/papers.md has what others do
+
+
+@torch.enable_grad()
+def ranking_loss(encoder, x: Tensor, targets: Tensor, m: Tensor, other: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
+    """Mean over S masks of match(m I0 + (1 - m) I) - match(m I + (1 - m) I0), deletion less insertion.
+
+    m      (B, S, G, G), soft masks of the first k cells, brought to pixels by bilinear interpolation
+    other  I0, (B, 3, H, W)
+    Returns the loss (B,) and its gradient at m, found in portions of `chunk` masks.
+    """
+    s, flat = m.shape[1], m.detach().flatten(0, 1)
+    losses, grads = [], []
+    for rows in row_groups(encoder, len(x), s, chunk):
+        i, leaf = rows // s, flat[rows].requires_grad_()
+        full = F.interpolate(leaf[:, None], size=x.shape[-2:], mode="bilinear")  # (r, 1, H, W)
+        loss = 0
+        for sign, start, end in ((1, x[i], other[i]), (-1, other[i], x[i])):
+            loss = loss + sign * match(encoder, encoder(torch.lerp(start, end, full)), targets[i])
+        grads.append(torch.autograd.grad(loss.sum(), leaf)[0] / s)
+        losses.append(loss.detach())
+    return torch.cat(losses).unflatten(0, (-1, s)).mean(1), torch.cat(grads).view_as(m)
+
+
+def train_explainer(
+    encoder: ImageEncoder, pictures: Tensor, *, out: Path, grid: int = 28, s: int = 4, tau: float = TAU, noise: float = 0.0,
+    steps: int = 1000, batch: int = 8, lr: float = 2e-3, seed: int = 0, chunk: int = 64,
+) -> Explainer:  # fmt: skip
+    """Train an explainer of `encoder`, which needs a head, on deletion less insertion; goes on from out/checkpoint.pt.
+
+    pictures  (n, 3, H, W) uint8, n at least `batch`; classes are drawn from what the encoder's softmax says of each
+    s         perturbation steps: values of k at every step, evenly spread and moved at random together
+    noise     scale of the Gumbel noise on the matrix that is sorted
+    The reference image changes from step to step: black, the picture's mean, blur.
+    """
+    check_trainable(encoder, pictures, batch)
+    Path(out).mkdir(parents=True, exist_ok=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        explainer = Explainer(encoder, grid=grid)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (encoder.mean, encoder.std))
+
+    def terms(rows, step):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        x = (pictures[rows].float() / 255 - mean) / std
+        with torch.no_grad():
+            classes = torch.multinomial(encoder.head(encoder(x)).softmax(1), 1, generator=generator)[:, 0]
+        k = levels(grid**2, s, 0.02 + 0.96 * float(torch.rand(1, generator=generator)))
+        m = soft_topk(explainer(x, classes), k, tau=tau, noise=noise, seed=seed * 1_000_003 + step)
+        other = reference_image(encoder, x, REFERENCES[1:][step % 3])
+        loss, gradient = ranking_loss(encoder, x, classes, m.unflatten(2, (grid, grid)), other, chunk)
+        linear = (m * gradient.flatten(2)).sum() / len(rows)  # has the loss's gradient
+        return dict(loss=loss.mean() + linear - linear.detach())
+
+    return loop(Path(out), explainer, terms, dict(loss=1.0), n=len(pictures), steps=steps, batch=batch, lr=lr, seed=seed)
+
+
+def check_trainable(encoder, pictures, batch) -> None:
+    if not isinstance(encoder, ImageEncoder) or encoder.head is None or encoder.parts is None:
+        raise ValueError(f"encoder must be an image encoder with blocks and a classifier head, got {getattr(encoder, 'name', encoder)}")
+    if not isinstance(pictures, Tensor) or pictures.dtype != torch.uint8 or pictures.shape[1:] != (3, *encoder.image_size):
+        raise ValueError(f"pictures must be uint8 of shape (n, 3, {', '.join(map(str, encoder.image_size))})")
+    if len(pictures) < batch:
+        raise ValueError(f"pictures must be at least a batch of {batch}, got {len(pictures)}")
+
+
+def aha(
+    explainer: Explainer, encoder: ImageEncoder, inputs: Tensor, targets: Tensor, *,
+    refine: int = 0, s: int = 4, tau: float = TAU, lr: float = 0.5, chunk: int = 64,
+) -> Attribution:  # fmt: skip
+    """The map that a trained explainer draws in one pass, refined in a few steps if wanted (AHA).
+
+    explainer  from `load_explainer` or `train_explainer`; it sees the picture through its own backbone
+    encoder    the model to explain: asked only where `refine` is above 0, and then it may be another than the backbone
+    targets    (B,) class indices, or (B, D) embeddings
+    refine     T, steps down the soft deletion less insertion score of this one picture, averaged over black, mean and blur
+    s          values of k at each of them
+    lr         length of a step, in units of the scores' spread: the gradient is scaled to a root mean square of 1
+    Returns a map (B, H, W): scores of G x G cells brought to pixels, mean 0, spread 1; only their order has a meaning.
+    trace: "loss" (T + 1, B), soft deletion less insertion before each step and behind the last, only where T > 0; cost:
+    1 pass of the explainer's backbone, and with T > 0 (T + 1) 6 s passes of the encoder forward and as many backward.
+    """
+    check_call(encoder, inputs, targets, classes=True)
+    check_call(explainer.backbone, inputs, targets, classes=True)
+    check_number("refine", refine, 0, integer=True)
+    for name, value in dict(s=s, chunk=chunk).items():
+        check_number(name, value, 1, integer=True)
+    for name, value in dict(tau=tau, lr=lr).items():
+        check_number(name, value, 0, above=True)
+    x, targets = inputs.detach().to(encoder.device), targets.to(encoder.device)
+    with torch.no_grad():
+        a = explainer(x, targets)  # (B, N)
+    side, k, history = (explainer.grid,) * 2, levels(explainer.grid**2, s), []
+    others = [reference_image(encoder, x, name) for name in REFERENCES[1:]] if refine else []
+    for t in range(refine + bool(refine)):
+        leaf = a.detach().requires_grad_()
+        with torch.enable_grad():
+            m = soft_topk(leaf, k, tau=tau)
+            found = [ranking_loss(encoder, x, targets, m.unflatten(2, side), other, chunk) for other in others]
+            history.append(torch.stack([loss for loss, _ in found]).mean(0))
+            step = torch.autograd.grad(m, leaf, sum(g for _, g in found).flatten(2))[0]
+        if t < refine:
+            a = standard(a - lr * step / (step.square().mean(1, keepdim=True) + 1e-20).sqrt())
+    full = F.interpolate(a.unflatten(1, side)[:, None], size=x.shape[-2:], mode="bilinear")[:, 0]
+    passes = 6 * s * len(history)
+    return Attribution(
+        map=full.float().cpu(), unit="standardised rank score", signed=False,
+        trace=dict(loss=torch.stack(history).cpu()) if history else {}, cost=dict(forwards=1 + passes, backwards=passes),
+    )  # fmt: skip
