@@ -128,9 +128,9 @@ def test_refinement_lowers_the_soft_loss_from_any_start(red):
     explainer = Explainer(red, grid=8).eval()  # untrained
     x, masks = with_patch(4, 2)
     a = aha(explainer, red, x.float() / 255, torch.ones(4, dtype=torch.long), refine=6, s=3)
-    assert a.trace["loss"].shape == (7, 4)
+    assert a.trace["loss"].shape == (6, 4) and a.trace["scores"].shape == (7, 4, 8, 8)
     assert (a.trace["loss"][-1] < a.trace["loss"][0] - 0.05).all()
-    assert a.cost == dict(forwards=1 + 7 * 6 * 3, backwards=7 * 6 * 3)
+    assert a.cost == dict(forwards=1 + 6 * 6 * 3, backwards=6 * 6 * 3)
 
 
 def test_a_map_does_not_depend_on_its_company(red, explainer):

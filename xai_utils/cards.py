@@ -2,11 +2,13 @@
 
     python -m xai_utils.cards vit-stamps [--images FOLDER]     the folder that it was trained with, for the held-out part
     python -m xai_utils.cards strategies
+    python -m xai_utils.cards explainers [--images FOLDER]
 """
 
 import argparse
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +18,8 @@ from safetensors import safe_open
 
 from .data import load_dataset
 from .data.stamps import table
-from .metrics import caption_ranks, mean_interval
+from .methods import aha, grad_cam, load_explainer, random_map
+from .metrics import caption_ranks, deletion_auc, insertion_auc, mean_interval
 from .models import load_model
 from .models.embedded import TRAINED
 from .models.strategies import NAMES, SHAPES, STRATEGIES
@@ -184,13 +187,72 @@ def strategies_card() -> str:
     )  # fmt: skip
 
 
+EXPLAINERS = """# AHA's explainers
+
+Networks that draw maps of one model each, in one pass: `load_explainer("vit-stamps")`, `load_explainer("efficientnet-lite0")`.
+
+- **Shape**: a decoder of {weights} weights (vit-stamps) behind the frozen model: three depths of it and the picture itself, brought
+  to 28 x 28 cells, told the class by the class's row of the model's head (`methods/explainers.py`).
+- **Training**: `python -m xai_utils.train_explainers`: soft deletion less insertion at S values of k, references black, mean and
+  blur in turn, classes drawn from the model's own softmax. Recipes: {recipes}.
+- **Data**: crops of {images} ImageNet pictures (without their labels), single stamps and scenes. Never seen: the novel stamps, the test
+  scenes, the held-out pictures.
+- **Variants**: vit-stamps/s1 to /s8 are short trainings that share a budget of passes and differ in S, for notebook 51.
+- **Files**: {files} of float16, {megabytes:.1f} MB in all; explainers.csv holds the losses.
+
+## What they know
+
+Deletion and insertion AUC for the predicted class, 14 steps, mean of black, mean and blur; {n} pictures that no training has seen.
+Differences are paired; 95 % bootstrap intervals.
+
+{table}
+
+The explainer is judged here by what it was trained on. Whether its maps lie on things is another question: notebook 51.
+
+## What they do not know
+
+Models other than their own, and classes that training hardly met: the pictures carry few of the thousand.
+"""
+
+
+def explainers_card(images: Path | None) -> str:
+    held_out = split_images(images)[1][:20]
+    scenes = [s.image for s in load_dataset("scenes", split="novel", n=20, objects=2, seed=3)]
+    pictures = [Image.open(f).convert("RGB") for f in held_out] + scenes
+    lines = ["| model | method | deletion | insertion | deletion, less Grad-CAM's | insertion, less Grad-CAM's |", "|---|---|---|---|---|---|"]
+    for name in ("vit-stamps", "efficientnet-lite0"):
+        model, explainer = load_model(name, device="cpu"), load_explainer(name)
+        encoder = getattr(model, "image", model)
+        x = torch.stack([encoder.transform(p) for p in pictures])
+        classes = encoder.head(embed(encoder, pictures)).argmax(1)
+        methods = {"Grad-CAM": grad_cam, "random": random_map, "AHA": partial(aha, explainer), "AHA, T = 3": partial(aha, explainer, refine=3)}
+        judged = {m: [f(encoder, x, classes, method(encoder, x, classes).map, steps=14) for f in (deletion_auc, insertion_auc)]
+                  for m, method in methods.items()}  # fmt: skip
+        for m, scores in judged.items():
+            differences = [score - other for score, other in zip(scores, judged["Grad-CAM"])]
+            cells = ["{:.3f} [{:.3f}, {:.3f}]".format(*mean_interval(v.numpy())) for v in (*scores, *differences)]
+            lines.append(f"| {name} | {m} | {' | '.join(cells)} |")
+    recipes = []
+    files = sorted(TRAINED.glob("aha-*.safetensors"))
+    for file in files:
+        with safe_open(file, "pt") as weights:
+            recipes.append((file.stem.removeprefix("aha-"), json.loads(weights.metadata()["recipe"])))
+    return EXPLAINERS.format(
+        weights=f"{sum(p.numel() for p in load_explainer('vit-stamps').parameters()):,}", files=len(files), n=len(pictures),
+        recipes="; ".join(f"{name} `{json.dumps(recipe)}`" for name, recipe in recipes), images=recipes[0][1]["images"],
+        megabytes=sum(f.stat().st_size for f in files) / 1e6, table="\n".join(lines),
+    )  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=["vit-stamps", "strategies"])
+    parser.add_argument("name", choices=["vit-stamps", "strategies", "explainers"])
     parser.add_argument("--images", type=Path)
     arguments = parser.parse_args()
     path = TRAINED / f"{arguments.name}.md"
-    path.write_text(vit_card(arguments.images) if arguments.name == "vit-stamps" else strategies_card())
+    cards = {"vit-stamps": partial(vit_card, arguments.images), "strategies": strategies_card}
+    cards["explainers"] = partial(explainers_card, arguments.images)
+    path.write_text(cards[arguments.name]())
     print(path)
 
 

@@ -4,7 +4,7 @@
 
 Pictures are those that vit-stamps was trained with: crops of --images, single stamps, scenes of one to four stamps. They are
 drawn once, in shards; every training goes on from its last checkpoint. The variants vit-stamps/s1 to s8 share one budget of
-passes and differ in S, the perturbation steps.
+passes and differ in S, the perturbation steps; vit-stamps/noise is s2 with Gumbel noise.
 """
 
 import json
@@ -20,8 +20,9 @@ from .models import fit, load_model
 from .models.train_vit import Pictures
 from .models.training import arguments, one_recipe, sharded, split_images
 
-VARIANTS = {f"vit-stamps/s{s}": dict(s=s, share=8 / s / 24) for s in (1, 2, 4, 8)}
-PLANS = {"vit-stamps": dict(s=2, share=1.0), "efficientnet-lite0": dict(s=2, share=1.0)} | VARIANTS  # share of --steps
+PLANS = {"vit-stamps": dict(s=2, share=1.0), "efficientnet-lite0": dict(s=2, share=1.0)}  # share of --steps
+PLANS |= {f"vit-stamps/s{s}": dict(s=s, share=1 / 3 / s) for s in (1, 2, 4, 8)}
+PLANS |= {"vit-stamps/noise": dict(s=2, share=1 / 6, noise=1.0)}  # against s2
 
 
 def pictures(folder: Path, n: int, files: list[Path], seed: int, workers: int) -> torch.Tensor:
@@ -36,7 +37,7 @@ def pictures(folder: Path, n: int, files: list[Path], seed: int, workers: int) -
 
 
 def main(given: list[str] | None = None) -> None:
-    parser = arguments(__doc__, pictures=2048, steps=1200, batch=8, lr=2e-3, seed=1)
+    parser = arguments(__doc__, pictures=2048, steps=1200, batch=4, lr=3e-3, seed=1)
     parser.add_argument("--only", nargs="+", choices=PLANS, default=PLANS, metavar="NAME", help="train these, not all")
     a = parser.parse_args(given)
     files, _ = split_images(a.images)
@@ -45,7 +46,8 @@ def main(given: list[str] | None = None) -> None:
     drawn = pictures(a.out / "pictures", a.pictures, files, a.seed, a.workers)
     for name in a.only:
         plan, model = PLANS[name], load_model(name.partition("/")[0], device="cpu")
-        recipe = dict(s=plan["s"], steps=max(1, round(plan["share"] * a.steps)), batch=a.batch, lr=a.lr, seed=a.seed)
+        recipe = dict(s=plan["s"], steps=max(1, round(plan["share"] * a.steps)), noise=plan.get("noise", 0.0))
+        recipe |= dict(batch=a.batch, lr=a.lr, seed=a.seed)
         one_recipe(a.out / name, told | recipe, parser)
         explainer = train_explainer(getattr(model, "image", model), drawn, out=a.out / name, **recipe)
         file = a.out / f"aha-{name.replace('/', '-')}.safetensors"

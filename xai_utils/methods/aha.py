@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..models.training import loop
-from ..types import Attribution, ImageEncoder, check_call, check_number, row_groups
+from ..types import Attribution, ImageEncoder, check_call, check_number, progress, row_groups
 from .explainers import Explainer, standard
 from .masks import REFERENCES, reference_image
 from .scores import match
@@ -92,8 +92,9 @@ def aha(
     s          values of k at each of them
     lr         length of a step, in units of the scores' spread: the gradient is scaled to a root mean square of 1
     Returns a map (B, H, W): scores of G x G cells brought to pixels, mean 0, spread 1; only their order has a meaning.
-    trace: "loss" (T + 1, B), soft deletion less insertion before each step and behind the last, only where T > 0; cost:
-    1 pass of the explainer's backbone, and with T > 0 (T + 1) 6 s passes of the encoder forward and as many backward.
+    trace, where T > 0: "loss" (T, B), soft deletion less insertion before each step; "scores" (T + 1, B, G, G), the cells
+    before the first step and after each. cost: 1 pass of the explainer's backbone, and for each step 6 s passes of the
+    encoder forward and as many backward.
     """
     check_call(encoder, inputs, targets, classes=True)
     check_call(explainer.backbone, inputs, targets, classes=True)
@@ -105,20 +106,27 @@ def aha(
     x, targets = inputs.detach().to(encoder.device), targets.to(encoder.device)
     with torch.no_grad():
         a = explainer(x, targets)  # (B, N)
-    side, k, history = (explainer.grid,) * 2, levels(explainer.grid**2, s), []
+    side, k = (explainer.grid,) * 2, levels(explainer.grid**2, s)
     others = [reference_image(encoder, x, name) for name in REFERENCES[1:]] if refine else []
-    for t in range(refine + bool(refine)):
+    losses, scores = [], [a]
+    for _ in progress(range(refine), "AHA"):
         leaf = a.detach().requires_grad_()
         with torch.enable_grad():
             m = soft_topk(leaf, k, tau=tau)
             found = [ranking_loss(encoder, x, targets, m.unflatten(2, side), other, chunk) for other in others]
-            history.append(torch.stack([loss for loss, _ in found]).mean(0))
             step = torch.autograd.grad(m, leaf, sum(g for _, g in found).flatten(2))[0]
-        if t < refine:
-            a = standard(a - lr * step / (step.square().mean(1, keepdim=True) + 1e-20).sqrt())
-    full = F.interpolate(a.unflatten(1, side)[:, None], size=x.shape[-2:], mode="bilinear")[:, 0]
-    passes = 6 * s * len(history)
+        a = standard(a - lr * step / (step.square().mean(1, keepdim=True) + 1e-20).sqrt())
+        losses.append(torch.stack([loss for loss, _ in found]).mean(0))
+        scores.append(a)
+    trace = dict(loss=torch.stack(losses).cpu(), scores=torch.stack(scores).unflatten(2, side).cpu()) if refine else {}
+    passes = 6 * s * refine
     return Attribution(
-        map=full.float().cpu(), unit="standardised rank score", signed=False,
-        trace=dict(loss=torch.stack(history).cpu()) if history else {}, cost=dict(forwards=1 + passes, backwards=passes),
+        map=to_pixels(a, encoder.image_size), unit="standardised rank score", signed=False, trace=trace,
+        cost=dict(forwards=1 + passes, backwards=passes),
     )  # fmt: skip
+
+
+def to_pixels(scores: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, G G) -> (B, H, W) float32 on the CPU, bilinear."""
+    g = round(scores.shape[1] ** 0.5)
+    return F.interpolate(scores.unflatten(1, (g, g))[:, None], size=size, mode="bilinear")[:, 0].float().cpu()
