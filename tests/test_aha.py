@@ -7,9 +7,12 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from reference.sinkhorn_loop import sinkhorn
+from safetensors.torch import load_file
 from torch import nn
 
-from xai_utils.methods import aha, random_map, train_explainer
+import xai_utils as xu
+from xai_utils import train_explainers
+from xai_utils.methods import aha, explainers, load_explainer, random_map, train_explainer
 from xai_utils.methods.aha import ranking_loss
 from xai_utils.methods.explainers import Explainer, standard
 from xai_utils.methods.soft_sort import levels, soft_sort, soft_topk
@@ -69,9 +72,11 @@ def test_gradients_are_those_of_finite_differences():
 SIDE = 32
 
 
-class Redness(nn.Module):
+class Contrast(nn.Module):
+    """How far the highest cell stands out, a channel. Of one cell alone it says nothing, so an untrained explainer knows nothing."""
+
     def forward(self, z):
-        return torch.cat([z.amax((2, 3)), z.mean((2, 3))], 1)  # (B, 6)
+        return torch.cat([z.amax((2, 3)) - z.mean((2, 3)), z.mean((2, 3))], 1)  # (B, 6)
 
 
 def red_model():
@@ -79,12 +84,11 @@ def red_model():
     with torch.no_grad():
         head.weight.zero_()
         head.bias.zero_()
-        head.weight[1, 0], head.weight[1, 1], head.bias[1] = 8.0, -8.0, -4.0  # class 1: somewhere much red and no green
+        head.weight[1, 0], head.weight[1, 1], head.bias[1] = 12.0, -12.0, -5.0  # class 1: something red stands out
     head.requires_grad_(False)
-    parts = Parts(nn.AvgPool2d(4), (nn.Identity(), nn.Identity(), nn.Identity()), Redness())
-    return ImageEncoder(
-        name="red", device=torch.device("cpu"), whole=None, dim=6, parts=parts, image_size=(SIDE, SIDE), transform=None, head=head
-    )
+    parts = Parts(nn.AvgPool2d(4), (nn.Identity(), nn.Identity(), nn.Identity()), Contrast())
+    size = (SIDE, SIDE)
+    return ImageEncoder(name="red", device=torch.device("cpu"), whole=None, dim=6, parts=parts, image_size=size, transform=None, head=head)
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +123,8 @@ def test_the_trained_explainer_ranks_the_planted_patch_first(red, explainer):
     inside = torch.stack([m[k].mean() - m[~k].mean() for m, k in zip(a.map, masks)])
     highest = torch.stack([k.flatten()[m.argmax()] for m, k in zip(a.map, masks)])
     assert (inside > 1).all() and highest.float().mean() > 0.9
+    untrained = aha(Explainer(red, grid=8).eval(), red, x, classes).map
+    assert (untrained.flatten(1).std(1) < 1e-3).all()
     noise = random_map(red, x, classes).map
     assert (deletion_auc(red, x, classes, a.map) < deletion_auc(red, x, classes, noise)).all()
     assert (insertion_auc(red, x, classes, a.map) > insertion_auc(red, x, classes, noise)).all()
@@ -186,5 +192,33 @@ def test_bad_input(red, explainer, conse):
         train_explainer(conse.image, torch.zeros(8, 3, 224, 224, dtype=torch.uint8), out="nowhere")
     with pytest.raises(ValueError, match="pictures must be uint8"):
         train_explainer(red, x, out="nowhere")
+    with pytest.raises(ValueError, match="no explainer named 'resnet50': one of "):
+        load_explainer("resnet50")
     with pytest.raises(ValueError, match="sum to the 4 cells"):
         soft_sort(torch.rand(1, 4), torch.tensor([1, 2]), tau=1)
+
+
+@pytest.mark.parametrize("name", ["vit-stamps", "efficientnet-lite0"])
+def test_the_shipped_explainers_draw_a_map_for_each_class(name):
+    explainer = load_explainer(name)
+    encoder = explainer.backbone
+    x = torch.stack([encoder.transform(s.image) for s in xu.load_dataset("photos")[:2]])
+    with torch.no_grad():
+        first, second = encoder.head(encoder(x)).topk(2).indices.T
+    a, b = aha(explainer, encoder, x, first), aha(explainer, encoder, x, second)
+    assert a.map.shape == (2, *encoder.image_size)
+    assert torch.allclose(a.map.mean((1, 2)), torch.zeros(2), atol=0.05) and (a.map.flatten(1).std(1) > 0.5).all()
+    assert not torch.allclose(a.map, b.map, atol=0.05)
+    assert not torch.allclose(a.map[0], a.map[1], atol=0.5)
+
+
+def test_the_command_line_trains_and_goes_on(stamps, tmp_path, monkeypatch):
+    size = ["--out", str(tmp_path), "--pictures", "4", "--workers", "0", "--steps", "2", "--batch", "2"]
+    train_explainers.main([*size, "--only", "vit-stamps"])
+    with pytest.raises(SystemExit):  # another recipe in the same folder
+        train_explainers.main([*size, "--seed", "9"])
+    monkeypatch.setattr(explainers, "trained", lambda name: load_file(tmp_path / f"{name}.safetensors"))
+    monkeypatch.setattr(explainers, "TRAINED", tmp_path)
+    fresh = load_explainer("vit-stamps")
+    saved = torch.load(tmp_path / "vit-stamps" / "checkpoint.pt", weights_only=True)["module"]
+    assert all(torch.allclose(v, saved[k], atol=1e-3) for k, v in fresh.state_dict().items())

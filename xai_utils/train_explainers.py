@@ -37,7 +37,7 @@ def pictures(folder: Path, n: int, files: list[Path], seed: int, workers: int) -
 
 
 def main(given: list[str] | None = None) -> None:
-    parser = arguments(__doc__, pictures=2048, steps=1200, batch=4, lr=3e-3, seed=1)
+    parser = arguments(__doc__, pictures=2048, steps=900, batch=4, lr=3e-3, seed=1)
     parser.add_argument("--only", nargs="+", choices=PLANS, default=PLANS, metavar="NAME", help="train these, not all")
     a = parser.parse_args(given)
     files, _ = split_images(a.images)

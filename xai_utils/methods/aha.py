@@ -72,9 +72,11 @@ def train_explainer(
 
 def check_trainable(encoder, pictures, batch) -> None:
     if not isinstance(encoder, ImageEncoder) or encoder.head is None or encoder.parts is None:
-        raise ValueError(f"encoder must be an image encoder with blocks and a classifier head, got {getattr(encoder, 'name', encoder)}")
-    if not isinstance(pictures, Tensor) or pictures.dtype != torch.uint8 or pictures.shape[1:] != (3, *encoder.image_size):
-        raise ValueError(f"pictures must be uint8 of shape (n, 3, {', '.join(map(str, encoder.image_size))})")
+        name = getattr(encoder, "name", encoder)
+        raise ValueError(f"encoder must be an image encoder with blocks and a classifier head, got {name}")
+    size = encoder.image_size
+    if not isinstance(pictures, Tensor) or pictures.dtype != torch.uint8 or pictures.shape[1:] != (3, *size):
+        raise ValueError(f"pictures must be uint8 of shape (n, 3, {size[0]}, {size[1]})")
     if len(pictures) < batch:
         raise ValueError(f"pictures must be at least a batch of {batch}, got {len(pictures)}")
 
@@ -105,7 +107,7 @@ def aha(
         check_number(name, value, 0, above=True)
     x, targets = inputs.detach().to(encoder.device), targets.to(encoder.device)
     with torch.no_grad():
-        a = explainer(x, targets)  # (B, N)
+        a = explainer(x.to(explainer.backbone.device), targets.to(explainer.backbone.device)).to(x)  # (B, N)
     side, k = (explainer.grid,) * 2, levels(explainer.grid**2, s)
     others = [reference_image(encoder, x, name) for name in REFERENCES[1:]] if refine else []
     losses, scores = [], [a]

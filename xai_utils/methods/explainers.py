@@ -5,32 +5,36 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..models import load_model
-from ..models.embedded import trained
+from ..models.embedded import TRAINED, trained
 from ..types import ImageEncoder
 
 
 class Explainer(nn.Module):
     """A light decoder on a frozen backbone: pictures and targets -> scores of G x G cells, higher first.
 
-    backbone  the image encoder that it is trained for; its blocks' outputs at a third, two thirds and all of its depth
-              are read, and the picture itself through three small convolutions. None of its weights are in state_dict
+    It starts from the evidence of single cells, what the model's last layers would say of each cell alone (for a CNN with
+    mean pooling that is CAM), and learns what to add from the blocks' outputs at a third, two thirds and all of the depth
+    and from the picture itself.
+
+    backbone  the image encoder that it is trained for; none of its weights are in state_dict
     grid      G; the map is as fine as that
     """
 
     def __init__(self, backbone: ImageEncoder, *, grid: int = 28, width: int = 48):
         super().__init__()
         self.backbone, self.grid = backbone, grid
-        with torch.no_grad():
-            latents = self.latents(torch.zeros(1, 3, *backbone.image_size))
+        latents, cells = self.read(torch.zeros(1, 3, *backbone.image_size, device=backbone.device))
         self.into = nn.ModuleList(nn.Conv2d(z.shape[1], width, 1) for z in latents)
         halve = [nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in ((3, 16), (16, 32), (32, width))]
         self.see = nn.Sequential(halve[0], nn.GELU(), halve[1], nn.GELU(), halve[2])
-        self.condition = nn.Linear(backbone.dim or backbone.head.in_features, 3 * width)
+        self.scale_shift, self.query = nn.Linear(cells.shape[1], 2 * width), nn.Linear(cells.shape[1], width)
         self.mix = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, width, 3, padding=1))
+        for p in self.query.parameters():
+            nn.init.zeros_(p)  # so that the evidence alone speaks before training
 
     @torch.no_grad()
-    def latents(self, x: Tensor) -> list[Tensor]:
-        """(B, C, h, w) each, every cell normalised over its channels."""
+    def read(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Latents (B, C, h, w), every cell normalised over its channels; and the last cells' own embeddings (B, D, h, w)."""
         encoder, found = self.backbone, []
         wanted = {encoder.depth // 3, 2 * encoder.depth // 3, encoder.depth}
         z = encoder.split(0).prefix(x)
@@ -39,19 +43,26 @@ class Explainer(nn.Module):
             if i in wanted:
                 cells = z if encoder.tokens is None else z[:, encoder.tokens[0] :].mT.unflatten(2, encoder.tokens[1])
                 found.append(F.layer_norm(cells.movedim(1, -1), cells.shape[1:2]).movedim(-1, 1))
-        return found
+        alone = cells.movedim(1, -1).flatten(0, 2)  # (B h w, C)
+        if encoder.tokens is None:
+            alone = alone[:, :, None, None]
+        else:
+            alone = alone[:, None].expand(-1, encoder.tokens[0] + 1, -1)  # in the class token's place, and as the only cell
+        h = encoder.parts.tail(alone)
+        return found, h.unflatten(0, (len(x), *cells.shape[2:])).movedim(-1, 1)
 
     def forward(self, x: Tensor, targets: Tensor) -> Tensor:
         """(B, 3, H, W) and (B,) classes or (B, D) embeddings -> (B, G G) scores of mean 0 and spread 1."""
-        side = (self.grid, self.grid)
+        side, (latents, cells) = (self.grid, self.grid), self.read(x)
         direction = self.backbone.head.weight[targets] if targets.ndim == 1 else targets  # (B, D)
+        evidence = standard(torch.einsum("bdhw,bd->bhw", cells, direction.to(cells)).flatten(1)).view(len(x), 1, *cells.shape[2:])
         direction = F.normalize(direction.to(x)) * direction.shape[1] ** 0.5
-        scale, shift, query = (v[:, :, None, None] for v in self.condition(direction).chunk(3, 1))
+        scale, shift = self.scale_shift(direction)[:, :, None, None].chunk(2, 1)
         f = F.adaptive_avg_pool2d(self.see(x), side)
-        for layer, z in zip(self.into, self.latents(x)):
+        for layer, z in zip(self.into, latents):
             f = f + F.interpolate(layer(z.contiguous()), size=side, mode="bilinear")
-        f = self.mix(F.gelu(f * (1 + scale) + shift))
-        return standard((f * query).sum(1).flatten(1))
+        f = self.mix(F.gelu(f * (1 + scale) + shift)) * self.query(direction)[:, :, None, None]
+        return standard((f.sum(1) + F.interpolate(evidence, size=side, mode="bilinear")[:, 0]).flatten(1))
 
 
 def standard(a: Tensor) -> Tensor:
@@ -60,11 +71,15 @@ def standard(a: Tensor) -> Tensor:
     return a / (a.square().mean(1, keepdim=True) + 1e-8).sqrt()
 
 
-def load_explainer(name: str) -> Explainer:
-    """The kit's own: "vit-stamps" or "efficientnet-lite0" (trained/explainers.md); a second word after a slash names a variant."""
-    model, _, variant = name.partition("/")
-    weights = trained(f"aha-{model}{variant and '-' + variant}")
-    backbone = load_model(model, device="cpu")
-    explainer = Explainer(getattr(backbone, "image", backbone), grid=28)
-    explainer.load_state_dict(weights)
-    return explainer.eval().requires_grad_(False)
+def load_explainer(name: str, *, device=None) -> Explainer:
+    """One of the kit's own (trained/explainers.md): "vit-stamps", "efficientnet-lite0", or a variant such as "vit-stamps/s4".
+
+    device  None: the GPU if there is one, else the CPU. Raises ValueError for a name that is not known.
+    """
+    known = sorted(f.stem.removeprefix("aha-") for f in TRAINED.glob("aha-*.safetensors"))
+    if str(name).replace("/", "-") not in known:
+        raise ValueError(f"no explainer named {name!r}: one of {', '.join(known)}; train_explainer makes others")
+    backbone = load_model(name.partition("/")[0], device=device)
+    explainer = Explainer(getattr(backbone, "image", backbone))
+    explainer.load_state_dict(trained(f"aha-{name.replace('/', '-')}"))
+    return explainer.to(explainer.backbone.device).eval().requires_grad_(False)
