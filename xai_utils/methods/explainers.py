@@ -56,7 +56,7 @@ class Explainer(nn.Module):
         side, (latents, cells) = (self.grid, self.grid), self.read(x)
         direction = self.backbone.head.weight[targets] if targets.ndim == 1 else targets  # (B, D)
         evidence = standard(torch.einsum("bdhw,bd->bhw", cells, direction.to(cells)).flatten(1)).view(len(x), 1, *cells.shape[2:])
-        direction = F.normalize(direction.to(x)) * direction.shape[1] ** 0.5
+        direction = F.normalize(direction.to(x))
         scale, shift = self.scale_shift(direction)[:, :, None, None].chunk(2, 1)
         f = F.adaptive_avg_pool2d(self.see(x), side)
         for layer, z in zip(self.into, latents):

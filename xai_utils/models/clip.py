@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from ..types import DualEncoder, ImageEncoder, Parts, TextEncoder
+from .text import weighted
 from .vision import chain, checked, device_of, frozen, image_transform, probe_image, timm_parts
 
 
@@ -60,9 +61,8 @@ def text_tower(model, tokenizer, device, name) -> TextEncoder:
         tokens = [[spell(tokenizer, i) for i in row[1:n].tolist()] for row, n in zip(ids, last.tolist())]
         return ids[:, :length], valid, tokens  # causal attention: what comes after the end changes nothing
 
-    def stem(ids, weight=None):
-        x = text.token_embedding(ids)
-        x = x if weight is None else x * weight[..., None].to(x)
+    def stem(ids, weight=None, blank=None):
+        x = weighted(text.token_embedding, ids, weight, blank)
         return x + text.positional_embedding[: ids.shape[1]].to(x.dtype)
 
     def block(layer):

@@ -7,6 +7,15 @@ from ..types import Parts, TextEncoder
 from .vision import device_of, frozen
 
 
+def weighted(embed, ids, weight, blank):
+    """Word embeddings (B, T, width) of `ids` as Parts says: times `weight`, the part taken away filled by the id `blank`."""
+    words = embed(ids)
+    if weight is None:
+        return words
+    w = weight[..., None].to(words)
+    return words * w if blank is None else words * w + (1 - w) * embed(ids.new_tensor(blank))
+
+
 def wrap_bert(model: nn.Module, tokenizer, *, name: str = "text", finish=lambda h: h) -> TextEncoder:
     """A transformers BERT with its tokenizer as a text encoder with mean pooling.
 
@@ -21,9 +30,8 @@ def wrap_bert(model: nn.Module, tokenizer, *, name: str = "text", finish=lambda 
         tokens = [tokenizer.convert_ids_to_tokens(row[keep][1:-1].tolist()) for row, keep in zip(ids, valid)]
         return ids, valid, tokens
 
-    def stem(ids, weight=None):
-        words = model.embeddings.word_embeddings(ids)  # (B, T, width)
-        return model.embeddings(inputs_embeds=words if weight is None else words * weight[..., None].to(words))
+    def stem(ids, weight=None, blank=None):
+        return model.embeddings(inputs_embeds=weighted(model.embeddings.word_embeddings, ids, weight, blank))
 
     def block(layer):
         def run(z, valid):
