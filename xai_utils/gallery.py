@@ -79,7 +79,7 @@ def claim_row(row, verdicts: list[tuple[str, dict | None]]) -> str:
 
 def evidence(e: dict) -> str:
     """A line of what decided a claim: a comparison of its rule, or, where a notebook decided it in code, a row of its table."""
-    if "margin" not in e:
+    if not {"dataset", "margin"} <= e.keys():
         return ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in e.items())
     margin = f" by {e['margin']:g}" if e["margin"] else ""
     return (f"{e['dataset']}, {e['model']}, {e['modality']} {e['metric']}: {e['left']} {e['op']} {e['right']}{margin}: "
