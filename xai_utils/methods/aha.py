@@ -13,7 +13,7 @@ from .masks import REFERENCES, reference_image
 from .scores import match
 from .soft_sort import levels, soft_topk
 
-TAU = 0.1  # temperature of the soft sort; docs/papers.md has what others do
+TAU = 0.1  # temperature of the soft sort; notebook 50 sets others beside it
 
 
 @torch.enable_grad()
@@ -57,9 +57,10 @@ def train_explainer(
 
     def terms(rows, step):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        x = (pictures[rows].float() / 255 - mean) / std
+        x = ((pictures[rows].float() / 255 - mean) / std).to(encoder.device)
         with torch.no_grad():
-            classes = torch.multinomial(encoder.head(encoder(x)).softmax(1), 1, generator=generator)[:, 0]
+            p = encoder.head(encoder(x)).softmax(1).cpu()
+        classes = torch.multinomial(p, 1, generator=generator)[:, 0].to(x.device)
         k = levels(grid**2, s, 0.02 + 0.96 * float(torch.rand(1, generator=generator)))
         m = soft_topk(explainer(x, classes), k, tau=tau, noise=noise, seed=seed * 1_000_003 + step)
         other = reference_image(encoder, x, REFERENCES[1:][step % 3])

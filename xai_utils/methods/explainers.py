@@ -31,6 +31,7 @@ class Explainer(nn.Module):
         self.mix = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, width, 3, padding=1))
         for p in self.query.parameters():
             nn.init.zeros_(p)  # so that the evidence alone speaks before training
+        self.to(backbone.device)
 
     @torch.no_grad()
     def read(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -82,4 +83,4 @@ def load_explainer(name: str, *, device=None) -> Explainer:
     backbone = load_model(name.partition("/")[0], device=device)
     explainer = Explainer(getattr(backbone, "image", backbone))
     explainer.load_state_dict(trained(f"aha-{name.replace('/', '-')}"))
-    return explainer.to(explainer.backbone.device).eval().requires_grad_(False)
+    return explainer.eval().requires_grad_(False)
