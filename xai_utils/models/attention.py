@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from open_clip.transformer import ResidualAttentionBlock
 from timm.layers.attention import Attention
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from transformers.models.bert.modeling_bert import BertLayer
 
 from ..types import Encoder, TextEncoder
+
+CLIP_BLOCK = ("open_clip.transformer", "ResidualAttentionBlock")  # by name: to import open_clip takes a second
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def allowed_tokens(encoder: Encoder, valid: Tensor | None) -> Tensor | None:
 def dissect(block: nn.Module) -> AttentionBlock | None:
     if type(block) is Block and type(block.attn) is Attention and block.attn.gate is None:
         return timm_block(block)
-    if type(block) is ResidualAttentionBlock and block.attn.in_proj_weight is not None:
+    if (type(block).__module__, type(block).__name__) == CLIP_BLOCK and block.attn.in_proj_weight is not None:
         return clip_block(block)
     if type(block) is BertLayer:
         return bert_block(block)
