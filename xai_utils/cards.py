@@ -19,6 +19,7 @@ from safetensors import safe_open
 from .data import load_dataset
 from .data.stamps import table
 from .methods import aha, grad_cam, load_explainer, random_map
+from .methods.explainers import Explainer
 from .metrics import caption_ranks, deletion_auc, insertion_auc, mean_interval
 from .models import load_model
 from .models.embedded import TRAINED
@@ -194,7 +195,7 @@ Networks that draw maps of one model each, in one pass: `load_explainer("vit-sta
 - **Shape**: a decoder of {weights} weights (vit-stamps) behind the frozen model: three depths of it and the picture itself, brought
   to 28 x 28 cells, told the class by the class's row of the model's head (`methods/explainers.py`).
 - **Training**: `python -m xai_utils.train_explainers`: soft deletion less insertion at S values of k, references black, mean and
-  blur in turn, classes drawn from the model's own softmax. Recipes: {recipes}.
+  blur in turn, classes drawn in proportion to the square of the model's own softmax. Recipes: {recipes}.
 - **Data**: crops of {images} ImageNet pictures (without their labels), single stamps and scenes. Never seen: the novel stamps, the test
   scenes, the held-out pictures.
 - **Variants**: vit-stamps/s1 to /s8 are short trainings that share a budget of passes and differ in S, for notebook 51;
@@ -204,7 +205,7 @@ Networks that draw maps of one model each, in one pass: `load_explainer("vit-sta
 ## What they know
 
 Deletion and insertion AUC for the predicted class, 10 steps, mean of black, mean and blur; {n} pictures that no training has seen.
-Differences are paired; 95 % bootstrap intervals.
+Differences are paired; 95 % bootstrap intervals. "Not trained" is where training starts, the evidence of single cells.
 
 {table}
 
@@ -217,21 +218,24 @@ Models other than their own, and classes that training hardly met: the pictures 
 
 
 def explainers_card(images: Path | None) -> str:
-    held_out = split_images(images)[1][:12]
-    scenes = [s.image for s in load_dataset("scenes", split="novel", n=12, objects=2, seed=3)]
+    held_out = split_images(images)[1][:24]
+    scenes = [s.image for s in load_dataset("scenes", split="novel", n=24, objects=2, seed=3)]
     pictures = [Image.open(f).convert("RGB") for f in held_out] + scenes
-    lines = ["| model | method | deletion | insertion | deletion, less Grad-CAM's | insertion, less Grad-CAM's |", "|---|---|---|---|---|---|"]
+    differences = ("less Grad-CAM's", "less random's")
+    columns = ["model", "method", "deletion", "insertion", *(f"{k}, {d}" for d in differences for k in ("deletion", "insertion"))]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for name in ("vit-stamps", "efficientnet-lite0"):
         model, explainer = load_model(name, device="cpu"), load_explainer(name)
         encoder = getattr(model, "image", model)
         x = torch.stack([encoder.transform(p) for p in pictures])
         classes = encoder.head(embed(encoder, pictures)).argmax(1)
-        methods = {"Grad-CAM": grad_cam, "random": random_map, "AHA": partial(aha, explainer), "AHA, T = 3": partial(aha, explainer, refine=3, s=2)}
+        methods = {"Grad-CAM": grad_cam, "random": random_map, "AHA, not trained": partial(aha, Explainer(encoder).eval())}
+        methods |= {"AHA": partial(aha, explainer), "AHA, T = 3": partial(aha, explainer, refine=3, s=2)}
         judged = {m: [f(encoder, x, classes, method(encoder, x, classes).map, steps=10) for f in (deletion_auc, insertion_auc)]
                   for m, method in methods.items()}  # fmt: skip
         for m, scores in judged.items():
-            differences = [score - other for score, other in zip(scores, judged["Grad-CAM"])]
-            cells = ["{:.3f} [{:.3f}, {:.3f}]".format(*mean_interval(v.numpy())) for v in (*scores, *differences)]
+            less = [score - other for rival in ("Grad-CAM", "random") for score, other in zip(scores, judged[rival])]
+            cells = ["{:.3f} [{:.3f}, {:.3f}]".format(*mean_interval(v.numpy())) for v in (*scores, *less)]
             lines.append(f"| {name} | {m} | {' | '.join(cells)} |")
     recipes = []
     files = sorted(TRAINED.glob("aha-*.safetensors"))

@@ -43,7 +43,8 @@ def train_explainer(
 ) -> Explainer:  # fmt: skip
     """Train an explainer of `encoder`, which needs a head, on deletion less insertion; goes on from out/checkpoint.pt.
 
-    pictures  (n, 3, H, W) uint8, n at least `batch`; classes are drawn from what the encoder's softmax says of each
+    pictures  (n, 3, H, W) uint8, n at least `batch`; classes are drawn in proportion to the square of what the encoder's
+              softmax says: mostly the predicted one
     s         perturbation steps: values of k at every step, evenly spread and moved at random together
     noise     scale of the Gumbel noise on the matrix that is sorted
     The reference image changes from step to step: black, the picture's mean, blur.
@@ -60,7 +61,7 @@ def train_explainer(
         x = ((pictures[rows].float() / 255 - mean) / std).to(encoder.device)
         with torch.no_grad():
             p = encoder.head(encoder(x)).softmax(1).cpu()
-        classes = torch.multinomial(p, 1, generator=generator)[:, 0].to(x.device)
+        classes = torch.multinomial(p.square(), 1, generator=generator)[:, 0].to(x.device)
         k = levels(grid**2, s, 0.02 + 0.96 * float(torch.rand(1, generator=generator)))
         m = soft_topk(explainer(x, classes), k, tau=tau, noise=noise, seed=seed * 1_000_003 + step)
         other = reference_image(encoder, x, REFERENCES[1:][step % 3])
@@ -112,7 +113,7 @@ def aha(
     side, k = (explainer.grid,) * 2, levels(explainer.grid**2, s)
     others = [reference_image(encoder, x, name) for name in REFERENCES[1:]] if refine else []
     losses, scores = [], [a]
-    for _ in progress(range(refine), "AHA"):
+    for _ in progress(range(refine), "AHA") if refine else ():
         leaf = a.detach().requires_grad_()
         with torch.enable_grad():
             m = soft_topk(leaf, k, tau=tau)

@@ -24,33 +24,33 @@ class Explainer(nn.Module):
         super().__init__()
         self.backbone, self.grid = backbone, grid
         latents, cells = self.read(torch.zeros(1, 3, *backbone.image_size, device=backbone.device))
-        self.into = nn.ModuleList(nn.Conv2d(z.shape[1], width, 1) for z in latents)
+        self.into = nn.ModuleList(nn.Linear(z.shape[-1], width) for z in latents)
         halve = [nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in ((3, 16), (16, 32), (32, width))]
         self.see = nn.Sequential(halve[0], nn.GELU(), halve[1], nn.GELU(), halve[2])
         self.scale_shift, self.query = nn.Linear(cells.shape[1], 2 * width), nn.Linear(cells.shape[1], width)
         self.mix = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, width, 3, padding=1))
         for p in self.query.parameters():
             nn.init.zeros_(p)  # so that the evidence alone speaks before training
-        self.to(backbone.device)
+        self.to(backbone.device, memory_format=torch.channels_last)
 
     @torch.no_grad()
     def read(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Latents (B, C, h, w), every cell normalised over its channels; and the last cells' own embeddings (B, D, h, w)."""
+        """Latents (B, h, w, C), every cell normalised over its channels; and the last cells' own embeddings (B, D, h, w)."""
         encoder, found = self.backbone, []
         wanted = {encoder.depth // 3, 2 * encoder.depth // 3, encoder.depth}
         z = encoder.split(0).prefix(x)
         for i, block in enumerate(encoder.parts.blocks, 1):
             z = block(z)
             if i in wanted:
-                cells = z if encoder.tokens is None else z[:, encoder.tokens[0] :].mT.unflatten(2, encoder.tokens[1])
-                found.append(F.layer_norm(cells.movedim(1, -1), cells.shape[1:2]).movedim(-1, 1))
-        alone = cells.movedim(1, -1).flatten(0, 2)  # (B h w, C)
+                cells = z.movedim(1, -1) if encoder.tokens is None else z[:, encoder.tokens[0] :].unflatten(1, encoder.tokens[1])
+                found.append(F.layer_norm(cells, cells.shape[-1:]))
+        alone = cells.flatten(0, 2)  # (B h w, C)
         if encoder.tokens is None:
             alone = alone[:, :, None, None]
         else:
             alone = alone[:, None].expand(-1, encoder.tokens[0] + 1, -1)  # in the class token's place, and as the only cell
         h = encoder.parts.tail(alone)
-        return found, h.unflatten(0, (len(x), *cells.shape[2:])).movedim(-1, 1)
+        return found, h.unflatten(0, cells.shape[:3]).movedim(-1, 1)
 
     def forward(self, x: Tensor, targets: Tensor) -> Tensor:
         """(B, 3, H, W) and (B,) classes or (B, D) embeddings -> (B, G G) scores of mean 0 and spread 1."""
@@ -61,7 +61,7 @@ class Explainer(nn.Module):
         scale, shift = self.scale_shift(direction)[:, :, None, None].chunk(2, 1)
         f = F.adaptive_avg_pool2d(self.see(x), side)
         for layer, z in zip(self.into, latents):
-            f = f + F.interpolate(layer(z.contiguous()), size=side, mode="bilinear")
+            f = f + F.interpolate(layer(z).movedim(-1, 1), size=side, mode="bilinear")
         f = self.mix(F.gelu(f * (1 + scale) + shift)) * self.query(direction)[:, :, None, None]
         return standard((f.sum(1) + F.interpolate(evidence, size=side, mode="bilinear")[:, 0]).flatten(1))
 
