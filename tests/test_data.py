@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,20 @@ def test_recognised_stamps_are_the_ones_a_model_names(stamps, conse):
     known = recognised(conse, top=5)
     assert 60 < len(known) < len(stamps)
     assert set(recognised(conse, top=1)) <= set(known)
+    texts, shown = sorted({s.things[0].caption for s in [*stamps, *load_dataset("stamps", split="novel")]}), stamps[:12]
+    similar = conse.encode_image(torch.stack([conse.image.transform(s.image) for s in shown])) @ conse.encode_text(texts).T
+    for s, row in zip(shown, similar):  # unit vectors
+        assert (s.id in known) == (s.things[0].caption in [texts[k] for k in row.topk(5).indices])
+
+
+def test_what_a_model_recognises_is_kept_for_that_model_only(stamps, conse, monkeypatch):
+    known = recognised(conse)
+    monkeypatch.setattr(sys.modules["xai_utils.data.recognised"], "ranks", lambda *_: 1 / 0)
+    assert recognised(conse) == known
+    whole = conse.image.whole
+    other = replace(conse, image=replace(conse.image, parts=None, whole=lambda x: whole(x.flip(3))))
+    with pytest.raises(ZeroDivisionError):  # another model, so it is asked
+        recognised(other)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ Each as "vit-mini-dino" and so on, trained by models/train_strategies.py from th
 (trained/strategies.md). Image encoders without a head.
 """
 
+from dataclasses import replace
+
 import torch
 from timm.models.resnet import BasicBlock, ResNet
 from timm.models.vision_transformer import VisionTransformer
@@ -49,4 +51,5 @@ def strategy_encoder(name: str, device, *, untrained: bool = False) -> ImageEnco
     model.pretrained_cfg = base.pretrained_cfg | dict(architecture=shape, num_classes=0)  # how pictures are normalised
     if shape == "resnet-mini":
         model.pretrained_cfg["input_size"] = (3, 112, 112)
-    return wrap_timm(model.to(device), name)
+    # both are convolutions, or begin with them
+    return replace(wrap_timm(model.to(device), name), channels_last=True)
