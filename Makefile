@@ -8,7 +8,7 @@ PROFILE ?= embedded
 NB ?=
 PYTHON ?= python3
 PY := .venv/bin/python
-RUNS := $(PY) -m xai_utils.runs
+RUNS := $(PY) -P xai_utils/runs.py
 
 NOTEBOOKS := $(sort $(wildcard notebooks/$(NB)*.ipynb))
 DONE := $(NOTEBOOKS:notebooks/%=build/$(PROFILE)/%)

@@ -22,7 +22,8 @@ def notebook(path, *cells):
 
 
 def run(*args):
-    return subprocess.run([sys.executable, "-m", "xai_utils.runs", *map(str, args)], capture_output=True, text=True, cwd=ROOT)
+    """As the Makefile calls it."""
+    return subprocess.run([sys.executable, "-P", "xai_utils/runs.py", *map(str, args)], capture_output=True, text=True, cwd=ROOT)
 
 
 def test_a_failing_cell_fails_the_run_is_named_and_leaves_no_fresh_target(tmp_path):

@@ -1,4 +1,7 @@
-"""What the Makefile calls: prepare the data, run a notebook headless, refresh it in place, write figures/index.html."""
+"""What the Makefile calls: prepare the data, run a notebook headless, refresh it in place, write figures/index.html.
+
+The Makefile runs this file as a script, so that a notebook starts without importing the package here first (six seconds).
+"""
 
 import argparse
 import os
@@ -11,8 +14,6 @@ import nbformat
 import papermill
 import yaml
 from papermill.exceptions import PapermillExecutionError
-
-from .gallery import write_index
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,6 +36,8 @@ def main() -> int:
         if args.command == "prepare":
             prepare()
         elif args.command == "index":
+            from xai_utils.gallery import write_index
+
             print(f"wrote {write_index(ROOT / 'figures')}")
         elif args.command == "refresh":
             refresh(args.source)
@@ -52,8 +55,8 @@ def main() -> int:
 
 
 def prepare() -> None:
-    from .data import DataMissing, load_dataset
-    from .models.embedded import class_embeddings
+    from xai_utils.data import DataMissing, load_dataset
+    from xai_utils.models.embedded import class_embeddings
 
     class_embeddings()
     try:
