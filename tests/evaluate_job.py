@@ -1,4 +1,4 @@
-"""What the tests of `evaluate` run, kill and run again: python tests/evaluate_job.py OUT [--slow SECONDS]."""
+"""What the tests of `evaluate` run, kill and run again."""
 
 import sys
 import time
@@ -48,7 +48,7 @@ def job(out, *, pause=0.0, client=None, n=12, methods=("bright", "dark", "random
     return evaluate(chosen, "conse-lite0", pictures(n), metrics, out=out, client=client)
 
 
-if __name__ == "__main__":
+def alone(out, pause):
+    """The job as a process of its own."""
     torch.set_num_threads(1)
-    table = job(sys.argv[1], pause=float(sys.argv[2]) if len(sys.argv) > 2 else 0.0)
-    print(len(table))
+    job(out, pause=pause)

@@ -1,5 +1,7 @@
 """`evaluate` under everything that can stop it; processes are really killed."""
 
+import multiprocessing
+import multiprocessing.forkserver
 import os
 import signal
 import subprocess
@@ -11,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from evaluate_job import fails_on_dark_pictures, job, mean_of_channels, pictures
+from evaluate_job import alone, fails_on_dark_pictures, job, mean_of_channels, pictures
 
 import xai_utils as xu
 from xai_utils.methods import p_ibisa, random_map
@@ -34,15 +36,28 @@ def undisturbed(tmp_path_factory):
     return job(tmp_path_factory.mktemp("undisturbed"))
 
 
-def start(out, pause):
-    env = os.environ | {"OMP_NUM_THREADS": "1", "XAI_PROGRESS": "0"}
-    return subprocess.Popen([sys.executable, JOB, out, str(pause)], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+@pytest.fixture(scope="module")
+def start():
+    """Start `alone` as a process of its own, forked from one that has imported all it needs."""
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(["evaluate_job"])
+    with pytest.MonkeyPatch.context() as patch:  # the server does not know pytest's sys.path
+        patch.setenv("PYTHONPATH", str(JOB.parent))
+        patch.setenv("XAI_PROGRESS", "0")
+        multiprocessing.forkserver.ensure_running()
+
+    def run(out, pause):
+        process = forks.Process(target=alone, args=(out, pause))
+        process.start()
+        return process
+
+    return run
 
 
 def wait_for_shards(out, n, process):
     deadline = time.time() + 120
     while len(list(out.glob("*.parquet"))) < n:
-        assert process.poll() is None, process.stdout.read().decode()
+        assert process.is_alive()
         assert time.time() < deadline
         time.sleep(0.05)
 
@@ -61,19 +76,21 @@ def test_the_table_is_tidy(undisturbed):
     assert ((s.low <= s["mean"]) & (s["mean"] <= s.high)).all()
 
 
-def test_killed_at_any_moment_and_started_again(tmp_path, undisturbed):
+def test_killed_at_any_moment_and_started_again(tmp_path, undisturbed, start):
     for shards in (1, 3):  # killed twice, each time in the middle of the next shard
         process = start(tmp_path, 0.3)
         wait_for_shards(tmp_path, shards, process)
         time.sleep(0.3)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
     (tmp_path / ".part-left-by-the-killed-run").write_bytes(b"half a shard")
     before = {f: f.stat().st_mtime_ns for f in tmp_path.glob("*.parquet")}
     assert 3 <= len(before) < 9
     # `pause` is part of the method's key: the run that ends the job has to be the same one
     process = start(tmp_path, 0.3)
-    assert process.wait() == 0, process.stdout.read().decode()
+    process.join()
+    assert process.exitcode == 0
     assert {f: f.stat().st_mtime_ns for f in before} == before  # nothing that was finished was done again
     table = job(tmp_path, pause=0.3)
     assert table.equals(undisturbed)
@@ -92,9 +109,11 @@ def test_cut_damaged_and_foreign_shards_are_done_again(tmp_path, undisturbed):
     assert job(tmp_path).equals(undisturbed)
 
 
-def test_two_runs_into_one_folder(tmp_path, undisturbed):
+def test_two_runs_into_one_folder(tmp_path, undisturbed, start):
     runs = [start(tmp_path, 0.0), start(tmp_path, 0.0)]
-    assert [r.wait() for r in runs] == [0, 0], [r.stdout.read().decode() for r in runs]
+    for run in runs:
+        run.join()
+    assert [run.exitcode for run in runs] == [0, 0]
     assert job(tmp_path).equals(undisturbed)
 
 
