@@ -13,7 +13,7 @@ import torch
 import xai_utils as xu
 from xai_utils.models import embedded, train_vit, training
 
-SIZE = dict(steps=200, batch=2, lr=1e-3, seed=0)
+SIZE = dict(steps=40, batch=2, lr=1e-3, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -22,25 +22,27 @@ def pictures(stamps, tmp_path_factory):
     return folder, train_vit.teach(folder / "pictures", 24, [], 0, 0)
 
 
-def test_a_training_killed_and_resumed_is_the_training_that_was_not(pictures, tmp_path):
+def test_a_training_killed_and_resumed_is_the_training_that_was_not(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "EVERY", 20)
     folder, data = pictures
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     straight.mkdir()
     shutil.copytree(folder / "pictures", killed / "pictures")
     train_vit.train(straight, data, **SIZE)
-    command = [sys.executable, "-m", "xai_utils.models.train_vit", "--out", killed, "--pictures", "24", "--workers", "0"]
+    often = "from xai_utils.models import train_vit, training; training.EVERY = 20; train_vit.main()"
+    command = [sys.executable, "-c", often, "--out", killed, "--pictures", "24", "--workers", "0"]
     command += [f"--{k}={v}" for k, v in SIZE.items()]
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads()), "XAI_PROGRESS": "0"}
     process = subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline().startswith("step 100/200"), "the first checkpoint"
-    time.sleep(0.2)  # some way into the next hundred
+    assert process.stdout.readline().startswith("step 20/40"), "the first checkpoint"
+    time.sleep(0.2)  # some way into the next twenty
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert len(torch.load(killed / "checkpoint.pt", weights_only=True)["log"]) == 100
+    assert len(torch.load(killed / "checkpoint.pt", weights_only=True)["log"]) == 20
     train_vit.train(killed, data, **SIZE)
     assert (killed / "log.csv").read_text() == (straight / "log.csv").read_text()
     losses = torch.load(straight / "checkpoint.pt", weights_only=True)["log"]
-    assert len(losses) == 200 and losses[-1]["cells"] < 0.8 * losses[0]["cells"]
+    assert len(losses) == 40 and losses[-1]["cells"] < 0.8 * losses[0]["cells"]
 
 
 def test_pictures_that_are_there_are_not_made_again(pictures, monkeypatch):

@@ -15,6 +15,7 @@ from ..types import progress
 
 SHARD = 256  # pictures
 HELD_OUT = 100  # pictures of --images that are never trained on
+EVERY = 100  # steps from one checkpoint to the next
 
 
 def split_images(folder: Path | None) -> tuple[list[Path], list[Path]]:
@@ -68,9 +69,9 @@ def loop(out: Path, module, terms, weights: dict[str, float], *, n: int, steps: 
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimiser.step()
         log.append({k: v.item() for k, v in found.items()})
-        if (step + 1) % 100 == 0 or step + 1 == steps:
+        if (step + 1) % EVERY == 0 or step + 1 == steps:
             save(out, module, optimiser, log)
-            recent = {k: f"{np.mean([row[k] for row in log[-100:]]):.3f}" for k in weights}
+            recent = {k: f"{np.mean([row[k] for row in log[-EVERY:]]):.3f}" for k in weights}
             print(f"step {step + 1}/{steps}", recent, f"{(step + 1 - begun) * batch / (time.time() - clock):.0f} pictures/s", flush=True)
     return module.eval()
 
