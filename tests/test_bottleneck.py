@@ -2,6 +2,7 @@
 
 import inspect
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -141,6 +142,14 @@ def test_beta_and_sigma_do_what_the_formula_says(clip):
     assert abs(energy[0.1] - energy[0.11]) > 1e-3 * energy[0.1]
     default = m2ib(encoder, inputs, h, steps=3).map.nan_to_num()
     assert (default - m2ib(encoder, inputs, h, steps=3, sigma=0.3).map.nan_to_num()).abs().max() > 1e-3
+
+
+def test_gates_that_nothing_presses_shut_stay_finite(conse):
+    h = conse.encode_image(torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)))
+    free, held = (m2ib(conse.text, ["a cat and a spoon"], h, beta=b, noise=False, steps=40) for b in (0.0, 0.1))
+    assert free.map.isfinite().all() and all(v.isfinite().all() for v in free.trace.values())
+    assert (free.map > held.map).all()
+    assert information(torch.zeros(1), torch.ones(1), 1.0).item() == pytest.approx(25 * np.log(2) - 0.5)
 
 
 def test_information_in_closed_form():

@@ -13,8 +13,11 @@ def compressed(z: Tensor, gate: Tensor, noise: Tensor | float, sigma: float) -> 
 
 
 def information(z: Tensor, gate: Tensor, sigma: float) -> Tensor:
-    """KL( N(lambda z, ((1 - lambda) sigma)^2) || N(0, 1) ) of every element in nats, shaped as z: what passes the gate."""
-    mean, variance = gate * z, ((1 - gate) * sigma).square()
+    """KL( N(lambda z, ((1 - lambda) sigma)^2) || N(0, 1) ) of every element in nats, shaped as z: what passes the gate.
+
+    A gate that float32 rounds to 1 counts as 1 - 2^-25: where nothing presses it shut, the KL stays finite.
+    """
+    mean, variance = gate * z, ((1 - gate).clamp(min=2**-25) * sigma).square()
     return 0.5 * (mean.square() + variance - 1 - variance.log())
 
 
