@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from xai_utils.gallery import write_index
-from xai_utils.papers import CLAUSE, FAILS, HOLDS, UNTESTABLE, claims, compare, published, verdict
+from xai_utils.papers import CLAUSE, ENOUGH, FAILS, HOLDS, OPEN, UNTESTABLE, claims, compare, decide, published, verdict
 
 
 def table(values: dict, metric="mask-contrast", n=40, spread=0.1, modality="image", dataset="scenes"):
@@ -33,11 +33,22 @@ def test_a_claim_holds_only_if_every_paired_interval_lies_where_it_says():
     assert verdict("p-ibisa-11", table({"p-ibisa": 0.5, "m2ib": 0.2, "nib": 0.1}, "iou")).outcome == HOLDS
     one_rival = verdict("p-ibisa-11", table({"p-ibisa": 0.5, "m2ib": 0.2, "nib": 0.9}, "iou"))
     assert one_rival.outcome == FAILS
-    assert "1 of 2 comparisons fail, 1 of them with the interval on the other side" in one_rival.why
+    assert one_rival.why == "1 of 2 comparisons as the rule says, 1 on the other side"
     undecided = verdict("p-ibisa-11", table({"p-ibisa": 0.5, "m2ib": 0.5, "nib": 0.1}, "iou", spread=0.5))
-    assert undecided.outcome == FAILS
-    assert "0 of them with the interval on the other side" in undecided.why
+    assert undecided.outcome == OPEN
+    assert undecided.why == "1 of 2 comparisons as the rule says, 0 on the other side"
     assert set(one_rival.evidence.n) == {40}
+
+
+@pytest.mark.parametrize("nib", [0.1, 0.9])
+def test_few_samples_decide_nothing(nib):
+    few, enough = (verdict("p-ibisa-11", table({"p-ibisa": 0.5, "m2ib": 0.2, "nib": nib}, "iou", n=n)) for n in (ENOUGH - 1, ENOUGH))
+    assert enough.outcome == (HOLDS if nib < 0.5 else FAILS)
+    assert few.outcome == OPEN
+    assert few.why.endswith(f"2 with n below {ENOUGH}")
+    assert not few.evidence[["holds", "opposite"]].any(axis=None)
+    assert [decide("p-ibisa-06", good, bad, "", n=n).outcome for good, bad, n in
+            ((True, False, 40), (False, True, 40), (False, False, 40), (True, False, 5))] == [HOLDS, FAILS, OPEN, OPEN]  # fmt: skip
 
 
 def test_pairing_finds_what_separate_intervals_would_hide():
@@ -53,7 +64,7 @@ def test_every_data_set_counts():
 
 def test_margins_numbers_and_closeness():
     t = table({"p-ibisa": 0.1, "random": 0.0})
-    assert verdict("p-ibisa-12", t).outcome == FAILS  # against the number 0 the samples' own spread counts
+    assert verdict("p-ibisa-12", t).outcome == OPEN  # against the number 0 the samples' own spread counts
     assert verdict("p-ibisa-12", t.assign(value=t.value / 10 + t.method.map({"p-ibisa": 0.5, "random": 0.0}))).outcome == HOLDS
     near = pd.concat([table({"p-ibisa": 0.5, "ibisa": 0.51}, m, spread=0.01) for m in ("morf", "lerf")])
     assert verdict("p-ibisa-08", near).outcome == HOLDS

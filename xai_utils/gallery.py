@@ -83,7 +83,7 @@ def evidence(e: dict) -> str:
         return ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in e.items())
     margin = f" by {e['margin']:g}" if e["margin"] else ""
     return (f"{e['dataset']}, {e['model']}, {e['modality']} {e['metric']}: {e['left']} {e['op']} {e['right']}{margin}: "
-            f"difference {e['difference']:.3g} [{e['low']:.3g}, {e['high']:.3g}], n={e['n']}: {'yes' if e['holds'] else 'no'}")  # fmt: skip
+            f"difference {e['difference']:.3g} [{e['low']:.3g}, {e['high']:.3g}], n={e['n']}: {'yes' if e['holds'] else 'no' if e['opposite'] else 'open'}")  # fmt: skip
 
 
 def show(profile: Path, name: str, note: dict) -> str:

@@ -11,7 +11,8 @@ from ..evaluate import summarise
 from ..metrics.base import mean_interval
 
 PAPERS = ("p-ibisa", "m2ib", "nib", "adaib", "aha")
-HOLDS, FAILS, UNTESTABLE = "holds", "does not hold", "cannot be tested here"
+HOLDS, FAILS, OPEN, UNTESTABLE = "holds", "does not hold", "not decided with this n", "cannot be tested here"
+ENOUGH = 6  # samples: with five, even a unanimous sign test stays above 5 %, and a bootstrap interval is narrower than it
 CASE = ["dataset", "model", "modality", "sample"]
 
 
@@ -63,12 +64,23 @@ def compare(table: pd.DataFrame, paper: str, table_id: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Verdict:
-    """claim: its row in claims.csv; outcome: HOLDS, FAILS or UNTESTABLE; why: one sentence; evidence: one row per comparison."""
+    """claim: its row in claims.csv; outcome: HOLDS, FAILS, OPEN or UNTESTABLE; why: one sentence; evidence: one row per
+    comparison."""
 
     claim: pd.Series
     outcome: str
     why: str
     evidence: pd.DataFrame
+
+
+def decide(claim: str, good: bool, bad: bool, why: str, evidence=(), *, n: int = ENOUGH) -> Verdict:
+    """HOLDS where `good`; FAILS where `bad`, which is that an interval lies on the other side; OPEN between the two, and where
+    fewer than ENOUGH samples speak. Leave n out where nothing is sampled.
+
+    evidence  a table, or its rows as dicts
+    """
+    outcome = OPEN if n < ENOUGH else HOLDS if good else FAILS if bad else OPEN
+    return Verdict(claims().loc[claim], outcome, why, pd.DataFrame(evidence))
 
 
 def verdict(claim: str, table: pd.DataFrame | None = None) -> Verdict:
@@ -79,6 +91,7 @@ def verdict(claim: str, table: pd.DataFrame | None = None) -> Verdict:
         conf-incr: p-ibisa > rise by 12           ... above 12
         mask-contrast: p-ibisa > 0                a number in place of a method
         morf: p-ibisa = ibisa within 0.03         the interval lies within -0.03..0.03
+    The claim holds where all do, it does not where one interval lies on the other side, and is not decided otherwise.
     table  what `evaluate` returns, or None for a claim that claims.csv calls untestable here
     Raises ValueError for an unknown claim, one without a rule, and a table that lacks what the rule names.
     """
@@ -91,13 +104,10 @@ def verdict(claim: str, table: pd.DataFrame | None = None) -> Verdict:
         return Verdict(row, UNTESTABLE, row.embedded.removeprefix("no: "), pd.DataFrame())
     if not row.rule:
         raise ValueError(f"{claim} has no rule in claims.csv: {row.decision}")
-    evidence = pd.DataFrame([line for clause in row.rule.split(";") for line in comparisons(claim, clause.strip(), table)])
-    short = evidence[~evidence.holds]
-    if short.empty:
-        return Verdict(row, HOLDS, f"all {len(evidence)} comparisons", evidence)
-    opposite = int(short.opposite.sum())
-    why = f"{len(short)} of {len(evidence)} comparisons fail, {opposite} of them with the interval on the other side"
-    return Verdict(row, FAILS, why, evidence)
+    lines = [line for clause in row.rule.split(";") for line in comparisons(claim, clause.strip(), table)]
+    held, against, few = (sum(v) for v in zip(*((e["holds"], e["opposite"], e["n"] < ENOUGH) for e in lines)))
+    why = f"{held} of {len(lines)} comparisons as the rule says, {against} on the other side"
+    return decide(claim, held == len(lines), against > 0, why + f", {few} with n below {ENOUGH}" * (few > 0), lines)
 
 
 CLAUSE = re.compile(r"(?:(image|text) )?([\w-]+): (\S+) ([<>=]) (.+?)(?: (?:by|within) ([\d.]+))?")
@@ -120,8 +130,9 @@ def comparisons(claim: str, clause: str, table: pd.DataFrame) -> list[dict]:
             difference = wide[left] - (float(right) if number else wide[right])
             mean, low, high = mean_interval(difference)
             m = float(margin or 0)
-            holds = {"<": high < -m, ">": low > m, "=": -m < low and high < m}[op]
-            opposite = {"<": low > -m, ">": high < m, "=": low > m or high < -m}[op]
+            enough = len(wide) >= ENOUGH
+            holds = enough and {"<": high < -m, ">": low > m, "=": -m < low and high < m}[op]
+            opposite = enough and {"<": low > -m, ">": high < m, "=": low > m or high < -m}[op]
             lines.append(dict(dataset=dataset, model=model, modality=kind, metric=metric, left=left, op=op, right=right, margin=m,
                               n=len(wide), difference=mean, low=low, high=high, holds=bool(holds), opposite=bool(opposite)))  # fmt: skip
     return lines
