@@ -123,7 +123,7 @@ def test_the_page_of_claims_shows_verdicts_and_what_is_still_open(tmp_path, monk
     page = (tmp_path / "figures" / "claims.html").read_text()
     assert 'href="claims.html"' in index
     assert "claim-p-ibisa" not in index
-    assert "1 cannot be tested here, 1 does not hold" in page
+    assert "0 “holds”, 1 “does not hold”, 0 “not decided with this n”, 1 “cannot be tested here”" in page
     assert "iou: p-ibisa &gt; nib: difference" in page
     assert "side text, hit 0.25" in page
     assert page.count("not tested yet") == 127

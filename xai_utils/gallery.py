@@ -5,7 +5,7 @@ import html
 import json
 from pathlib import Path
 
-from .papers import claims
+from .papers import FAILS, HOLDS, OPEN, UNTESTABLE, claims
 
 BLOCKS = {
     "0": "The kit", "1": "P-IBISA", "2": "M2IB", "3": "NIB", "4": "AdaIB", "5": "AHA (Learn to Rank)", "6": "Across papers",
@@ -15,6 +15,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 figure { margin: 2rem 0 } img { max-width: 100% } figcaption { color: #444 }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; display: block; overflow-x: auto }
 .holds { color: #0a6b3d } .fails { color: #a32a00 } .open { color: #777 } summary { cursor: pointer }
+td:first-child { white-space: nowrap }
 td, th { vertical-align: top; padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: left } th { border-bottom: 2px solid #888 }
 nav a { margin-right: 1rem } small { color: #666 }
 """
@@ -58,8 +59,8 @@ def claims_page(profiles: list[Path]) -> str:
         lines = "\n".join(claim_row(row, [(p.name, found.get((p.name, row.id))) for p in profiles]) for row in rows.itertuples())
         parts.append(f"<h2>{paper}</h2>\n<table><tr><th>claim</th><th>says</th><th>decided by</th><th>verdict</th></tr>\n{lines}</table>")
     outcomes = [note["outcome"] for _, note in notes]
-    counts = ", ".join(f"{outcomes.count(o)} {html.escape(o)}" for o in sorted(set(outcomes))) or "none tested"
-    intro = f"{len(claims())} claims of the five papers; so far {counts}. <a href=\"index.html\">Figures and tables</a>"
+    counts = ", ".join(f"{outcomes.count(o)} “{o}”" for o in (HOLDS, FAILS, OPEN, UNTESTABLE))
+    intro = f"{len(claims())} claims of the five papers; verdicts so far: {counts}. <a href=\"index.html\">Figures and tables</a>"
     return page("Claims and verdicts", intro, "\n".join(parts))
 
 
@@ -68,7 +69,7 @@ def claim_row(row, verdicts: list[tuple[str, dict | None]]) -> str:
     for profile, note in verdicts:
         if note is None:
             continue
-        kind = {"holds": "holds", "does not hold": "fails"}.get(note["outcome"], "open")
+        kind = {HOLDS: "holds", FAILS: "fails"}.get(note["outcome"], "open")
         lines = "".join(f"<li>{html.escape(evidence(e))}</li>" for e in note["evidence"])
         more = f"<details><summary>{html.escape(note['why'])}</summary><ul>{lines}</ul></details>" if lines else html.escape(note["why"])
         cells.append(f'<b class="{kind}">{html.escape(note["outcome"])}</b> <small>({profile})</small><br>{more}')
