@@ -1,6 +1,6 @@
 """What the Makefile calls: prepare the data, run a notebook headless, refresh it in place, write figures/index.html.
 
-The Makefile runs this file as a script, so that a notebook starts without importing the package here first (six seconds).
+The Makefile runs this file as a script, so that a notebook starts without importing the package here first.
 """
 
 import argparse

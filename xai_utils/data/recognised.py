@@ -26,16 +26,15 @@ def recognised(model: DualEncoder, *, split: str = "test", top: int = 5) -> list
         key.update(h.cpu().numpy().tobytes())
 
     def build(folder: Path) -> None:
-        texts = F.normalize(model.encode_text(captions), dim=-1)  # (captions, D)
-        (folder / "ranks.json").write_text(json.dumps(ranks(model, shown, captions, texts)))
+        (folder / "ranks.json").write_text(json.dumps(ranks(model, shown, captions)))
 
     folder = prepared(f"recognised-{key.hexdigest()[:16]}", build)
     return [i for i, rank in json.loads((folder / "ranks.json").read_text()).items() if rank < top]
 
 
-def ranks(model: DualEncoder, shown: Dataset, captions: list[str], texts: torch.Tensor) -> dict[str, int]:
+def ranks(model: DualEncoder, shown: Dataset, captions: list[str]) -> dict[str, int]:
     """How many captions are nearer to each stamp than its own, by the stamp's id."""
-    found = {}
+    texts, found = F.normalize(model.encode_text(captions), dim=-1), {}  # (captions, D)
     for i in range(0, len(shown), 32):
         samples = shown[i : i + 32]
         similar = embed(model, samples) @ texts.T  # (B, captions)

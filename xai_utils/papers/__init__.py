@@ -12,7 +12,7 @@ from ..metrics.base import mean_interval
 
 PAPERS = ("p-ibisa", "m2ib", "nib", "adaib", "aha")
 HOLDS, FAILS, OPEN, UNTESTABLE = "holds", "does not hold", "not decided with this n", "cannot be tested here"
-ENOUGH = 6  # samples: with five, even a unanimous sign test stays above 5 %, and a bootstrap interval is narrower than it
+ENOUGH = 6  # samples: five that all agree stay above 5 % in a sign test, where their bootstrap interval excludes 0 already
 CASE = ["dataset", "model", "modality", "sample"]
 
 
