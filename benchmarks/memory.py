@@ -1,6 +1,7 @@
-"""Does a long evaluation need more memory than a short one? Peak resident memory of a fresh process at 50 and 500 samples.
+"""Does a long evaluation need more memory than a short one? Peak resident memory of a fresh process
+at 50 and 500 samples.
 
-    python benchmarks/memory.py [50 500]
+python benchmarks/memory.py [50 500]
 """
 
 import os
@@ -20,7 +21,13 @@ def run(n: int) -> None:
     scenes = xu.load_dataset("scenes", n=n, objects=2)
     with tempfile.TemporaryDirectory() as out:
         start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        methods, metrics = {"random": random_map, "ones": ones_map}, [confidence_drop, confidence_increase]
+        methods, metrics = (
+            {"random": random_map, "ones": ones_map},
+            [
+                confidence_drop,
+                confidence_increase,
+            ],
+        )
         table = xu.evaluate(methods, "conse-lite0", scenes, metrics, out=out, target="things")
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"{n:8d} {len(table):8d} {start / 1024:18.0f} {most / 1024:10.0f}", flush=True)

@@ -1,10 +1,14 @@
-"""MoRF against the bare forward passes it needs, and against Quantus set to the same blocks on the same model.
+"""MoRF against the bare forward passes it needs, and against Quantus set to the same blocks on the
+same model.
 
-    python benchmarks/perturbation.py [--images 2] [--repeats 3]        Quantus: pip install -e '.[bench]'
+    python benchmarks/perturbation.py [--images 2] [--repeats 3]
 
-One block of 8 x 8 a step on 224 x 224 is 784 steps and 785 passes. Quantus' PixelFlipping takes features (pixels of a
-channel) in the order of the attribution, at most 64 at a time for such pictures: three steps to a block of a map that is
-constant on blocks. Every third value of its curve must be ours. RegionPerturbation takes the best 100 regions of 8 x 8.
+Quantus comes with: pip install -e '.[bench]'
+
+One block of 8 x 8 a step on 224 x 224 is 784 steps and 785 passes. Quantus' PixelFlipping takes
+features (pixels of a channel) in the order of the attribution, at most 64 at a time for such
+pictures: three steps to a block of a map that is constant on blocks. Every third value of its curve
+must be ours. RegionPerturbation takes the best 100 regions of 8 x 8.
 """
 
 import argparse
@@ -39,7 +43,9 @@ def seconds(f):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
@@ -61,22 +67,34 @@ def main():
         "bare passes, 64 rows": lambda: bare(64),
         f"bare passes, {encoder.best_batch} rows": lambda: bare(encoder.best_batch),
         "morf": lambda: perturbation_curve(encoder, x, y, map, first="most"),
-    } | quantus_jobs(encoder, x, y, map)  # fmt: skip
+    } | quantus_jobs(encoder, x, y, map)
     times, curves = {k: [] for k in jobs}, {}
     for _ in range(args.repeats):
         for name, job in jobs.items():
             s, curves[name] = seconds(job)
             times[name].append(s)
     passes = {name: 100 if "100" in name else 2352 if "Quantus" in name else 785 for name in jobs}
-    each = {name: 1000 * sorted(t)[args.repeats // 2] / args.images / passes[name] for name, t in times.items()}  # ms a pass
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {args.images} images, median of {args.repeats}")
+    each = {
+        name: 1000 * sorted(t)[args.repeats // 2] / args.images / passes[name]
+        for name, t in times.items()
+    }  # ms a pass
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {args.images} images,"
+        f" median of {args.repeats}"
+    )
     base = each["morf"]
-    print(f"{'':34s} {'passes':>7s} {'ms each':>8s} {'morf / this':>12s} {'a whole curve, this / morf':>27s}")
+    print(
+        f"{'':34s} {'passes':>7s} {'ms each':>8s} {'morf / this':>12s}"
+        f" {'a whole curve, this / morf':>27s}"
+    )
     for name, ms in each.items():
         whole = "" if "100" in name else f"{ms * passes[name] / (base * passes['morf']):27.2f}"
         print(f"{name:34s} {passes[name]:7d} {ms:8.1f} {base / ms:12.2f} {whole}")
     if "Quantus PixelFlipping" in curves:
-        theirs, ours = np.array(curves["Quantus PixelFlipping"])[:, 2::3], curves["morf"].numpy()[:, 1:]
+        theirs, ours = (
+            np.array(curves["Quantus PixelFlipping"])[:, 2::3],
+            curves["morf"].numpy()[:, 1:],
+        )
         print(f"largest difference between the two curves: {np.abs(theirs - ours).max():.1e}")
 
 
@@ -86,10 +104,24 @@ def quantus_jobs(encoder, x, y, map):
     except ImportError:
         print("Quantus is not installed: pip install -e '.[bench]'")
         return {}
-    data = dict(model=Probabilities(encoder).eval(), x_batch=x.numpy(), y_batch=y.numpy(), device="cpu", softmax=True)
-    options = dict(disable_warnings=True, display_progressbar=False, perturb_baseline=0.0, normalise=False, abs=False)
+    data = dict(
+        model=Probabilities(encoder).eval(),
+        x_batch=x.numpy(),
+        y_batch=y.numpy(),
+        device="cpu",
+        softmax=True,
+    )
+    options = dict(
+        disable_warnings=True,
+        display_progressbar=False,
+        perturb_baseline=0.0,
+        normalise=False,
+        abs=False,
+    )
     flipping = quantus.PixelFlipping(features_in_step=64, **options)
-    region = quantus.RegionPerturbation(patch_size=8, regions_evaluation=100, order="morf", **options)
+    region = quantus.RegionPerturbation(
+        patch_size=8, regions_evaluation=100, order="morf", **options
+    )
     attribution = map[:, None].numpy()
     return {
         "Quantus PixelFlipping": lambda: flipping(**data, a_batch=attribution),

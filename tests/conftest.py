@@ -29,12 +29,18 @@ def stamps():
 
 
 class Small(nn.Module):
-    """A smooth CNN with everything that a method could disturb: batch norm, dropout, parameters that want gradients."""
+    """A smooth CNN with everything that a method could disturb: batch norm, dropout, parameters
+    that want gradients."""
 
     def __init__(self):
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(3, 8, 5, 2, 2), nn.BatchNorm2d(8), nn.Tanh(), nn.Conv2d(8, 16, 5, 2, 2), nn.Tanh(), nn.Dropout(0.5)
+            nn.Conv2d(3, 8, 5, 2, 2),
+            nn.BatchNorm2d(8),
+            nn.Tanh(),
+            nn.Conv2d(8, 16, 5, 2, 2),
+            nn.Tanh(),
+            nn.Dropout(0.5),
         )
         self.out = nn.Linear(16, 10)
 
@@ -58,7 +64,9 @@ class Planted(nn.Module):
 
     def forward(self, x):
         patch = x[:, :, self.rows, self.columns].mean((2, 3))  # (B, 3)
-        return torch.cat([patch, torch.ones_like(patch)], 1)  # the constant half keeps the cosine informative
+        return torch.cat(
+            [patch, torch.ones_like(patch)], 1
+        )  # the constant half keeps the cosine informative
 
 
 @pytest.fixture

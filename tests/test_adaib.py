@@ -1,4 +1,5 @@
-"""AdaIB: the word-for-word oracle, M2IB as a special case, the fall of a learned g, and pairs that do not match."""
+"""AdaIB: the word-for-word oracle, M2IB as a special case, the fall of a learned g, and pairs that
+do not match."""
 
 import inspect
 from dataclasses import replace
@@ -37,14 +38,26 @@ def against_the_loop(encoder, inputs, targets, tolerance=1e-5, **options):
         z = split.prefix(inputs)
     a = adaib(encoder, inputs, targets, layer=encoder.depth - 2, **options)
     with torch.random.fork_rng():
-        kl, trace = adaib_loop(lambda t: split.suffix(t, like=z), z.detach(), targets[0], lr=1.0, **options)
-    assert relative(a.map, split.to_map(kl.sum(split.channel_dim if split.channel_dim < 0 else 0)[None], like=z)) < tolerance
+        kl, trace = adaib_loop(
+            lambda t: split.suffix(t, like=z), z.detach(), targets[0], lr=1.0, **options
+        )
+    assert (
+        relative(
+            a.map,
+            split.to_map(kl.sum(split.channel_dim if split.channel_dim < 0 else 0)[None], like=z),
+        )
+        < tolerance
+    )
     for name, values in zip(("loss", "fit", "kl", "f", "g"), zip(*trace)):
-        assert torch.allclose(a.trace[name][:, 0], torch.tensor(values), rtol=tolerance, atol=tolerance), name
+        assert torch.allclose(
+            a.trace[name][:, 0], torch.tensor(values), rtol=tolerance, atol=tolerance
+        ), name
     return a
 
 
-CHOICES = [(f, "closed") for f in [*DISTANCES, "cosine", 0.7]] + [("inverse-l2", g) for g in ["scaled", *NETWORKS, 0.2]]
+CHOICES = [(f, "closed") for f in [*DISTANCES, "cosine", 0.7]] + [
+    ("inverse-l2", g) for g in ["scaled", *NETWORKS, 0.2]
+]
 
 
 @pytest.mark.parametrize(("f", "g"), CHOICES, ids=str)
@@ -52,7 +65,9 @@ def test_every_f_and_g_is_the_literal_loop(conse, f, g):
     for which in ("image", "text"):
         encoder, inputs, h = case(conse, which)
         options = dict(steps=3, copies=1, noise=False, seed=3, normalise=which == "text")
-        against_the_loop(encoder, inputs[:1], 1.5 * h[:1], f=f, g=g, **options)  # 1.5: lengths count, or do not
+        against_the_loop(
+            encoder, inputs[:1], 1.5 * h[:1], f=f, g=g, **options
+        )  # 1.5: lengths count, or do not
 
 
 @pytest.mark.parametrize("clip", [0.01, None])
@@ -67,7 +82,10 @@ def test_with_noise_and_other_settings_too(conse, clip):
 def test_constant_f_and_g_are_m2ib(conse, which):
     """Proposition 1, bit for bit."""
     encoder, inputs, h = case(conse, which)
-    a, b = adaib(encoder, inputs, h, f=1, g=0.1, steps=4, copies=3), m2ib(encoder, inputs, h, beta=0.1, steps=4, copies=3)
+    a, b = (
+        adaib(encoder, inputs, h, f=1, g=0.1, steps=4, copies=3),
+        m2ib(encoder, inputs, h, beta=0.1, steps=4, copies=3),
+    )
     assert torch.equal(a.map.nan_to_num(), b.map.nan_to_num())
     assert all(torch.equal(a.trace[name], b.trace[name]) for name in b.trace)
     assert (a.tokens, a.unit, a.signed) == (b.tokens, "nats", False)
@@ -118,11 +136,16 @@ def test_f_grows_with_relevance_and_normalise_takes_lengths_out(conse):
     with torch.no_grad():
         e = encoder(x)
     for f in (*DISTANCES, "cosine"):
-        near, far = (adaib(encoder, x, t, f=f, steps=1, copies=1, normalise=False).trace for t in (0.5 * e + 0.5 * h, h))
+        near, far = (
+            adaib(encoder, x, t, f=f, steps=1, copies=1, normalise=False).trace
+            for t in (0.5 * e + 0.5 * h, h)
+        )
         assert (near["f"] > far["f"]).all(), f
         assert (near["beta_eff"] < far["beta_eff"]).all(), f
     cases = ((1, True), (7, True), (7, False))
-    one, long, raw = (adaib(encoder, x, k * h, normalise=n, steps=1, copies=1).trace for k, n in cases)
+    one, long, raw = (
+        adaib(encoder, x, k * h, normalise=n, steps=1, copies=1).trace for k, n in cases
+    )
     assert torch.allclose(one["f"], long["f"])
     assert torch.allclose(one["f"][0], 1 / (e - F.normalize(h, dim=1)).norm(dim=1))
     assert torch.allclose(raw["f"][0], 1 / (e - 7 * h).norm(dim=1))
@@ -137,13 +160,18 @@ def test_nothing_but_the_map_comes_out(conse, which):
     state, weights = torch.get_rng_state(), {k: v.clone() for k, v in encoder.weights.items()}
     target = h.clone()
     one = adaib(encoder, inputs, h, g="mlp", steps=2, copies=2)
-    assert torch.equal(adaib(encoder, inputs, h, g="mlp", steps=2, copies=2).map.nan_to_num(), one.map.nan_to_num())
+    assert torch.equal(
+        adaib(encoder, inputs, h, g="mlp", steps=2, copies=2).map.nan_to_num(), one.map.nan_to_num()
+    )
     other = adaib(encoder, inputs, h, g="mlp", steps=2, copies=2, seed=1)
     assert not torch.equal(other.trace["g"][0], one.trace["g"][0])  # fresh weights from the seed
     assert torch.equal(state, torch.get_rng_state())
     assert torch.equal(target, h)
     assert not one.map.requires_grad
-    assert all(torch.equal(weights[k], v) and v.grad is None and not v.requires_grad for k, v in encoder.weights.items())
+    assert all(
+        torch.equal(weights[k], v) and v.grad is None and not v.requires_grad
+        for k, v in encoder.weights.items()
+    )
 
 
 def test_a_planted_cell_is_found():
@@ -154,16 +182,21 @@ def test_a_planted_cell_is_found():
         return torch.cat([cell, torch.ones_like(cell)], 1)
 
     parts = Parts(lambda x: F.avg_pool2d(x, 8), (torch.nn.Identity(),), tail)
-    encoder = replace(xu.wrap(lambda x: tail(F.avg_pool2d(x, 8)), image_size=32), parts=parts, dim=6)
+    encoder = replace(
+        xu.wrap(lambda x: tail(F.avg_pool2d(x, 8)), image_size=32), parts=parts, dim=6
+    )
     x = 1 + torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     h = encoder(x) + torch.tensor([[3.0, 3, 3, 0, 0, 0]])
     for options in (dict(beta=1.0), dict(g="closed"), dict(f="cosine", g="closed")):
-        cells = F.avg_pool2d(adaib(encoder, x, h, layer=1, steps=30, **options).map[:, None], 8)[0, 0]
+        cells = F.avg_pool2d(adaib(encoder, x, h, layer=1, steps=30, **options).map[:, None], 8)[
+            0, 0
+        ]
         assert cells.argmax().item() == 1 * 4 + 2, options
 
 
 def test_a_learned_g_falls_to_its_floor_at_once(conse):
-    """A5: the loss falls with g, the faster the more the gate lets through, and nothing holds g up."""
+    """A5: the loss falls with g, the faster the more the gate lets through, and nothing holds g
+    up."""
     for which in ("image", "text"):
         encoder, inputs, h = case(conse, which)
         a = adaib(encoder, inputs, h, g="mlp", copies=1, noise=False)
@@ -171,7 +204,9 @@ def test_a_learned_g_falls_to_its_floor_at_once(conse):
         assert (g[0] > 0.1).all()
         assert (g[1] < 1e-2 * g[0]).all()
         assert (g[2:] < 1.1e-6).all()  # eps_g is 1e-6
-        kept = adaib(encoder, inputs, h, g=g[0, 0].item(), copies=1, noise=False)  # the g it started from
+        kept = adaib(
+            encoder, inputs, h, g=g[0, 0].item(), copies=1, noise=False
+        )  # the g it started from
         assert (a.trace["kl"][-1] > 2 * kept.trace["kl"][-1]).all()
         slow = adaib(encoder, inputs, h, g="linear", copies=1, noise=False).trace["g"]
         assert (slow[1:] < slow[:-1]).all()
@@ -183,7 +218,10 @@ def test_a_learned_g_falls_to_its_floor_at_once(conse):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (dict(f="l2"), "f must be a number or one of inverse-l1, inverse-l2, inverse-linf, cosine, got 'l2'"),
+        (
+            dict(f="l2"),
+            "f must be a number or one of inverse-l1, inverse-l2, inverse-linf, cosine, got 'l2'",
+        ),
         (dict(g="relu"), "g must be a number or one of closed, scaled, linear, mlp"),
         (dict(f=0.0), "f must be a number above 0"),
         (dict(g=-0.1), "g must be a number of at least 0"),
@@ -216,9 +254,13 @@ def test_signature_is_the_papers_setting():
     assert (d["f"], d["clip"], d["sigma"]) == ("inverse-l2", 1.0, 1.0)
     assert (d["steps"], d["lr"], d["copies"], d["seed"]) == (10, 1.0, 10, 0)
     assert {name: hidden for name, (hidden, _) in NETWORKS.items()} == {  # Table 7, rows 1 to 6
-        "linear": (), "mlp": (32,), "8-8-relu": (8, 8), "64-64-relu": (64, 64),
-        "32-32-identity": (32, 32), "32-32-tanh": (32, 32),
-    }  # fmt: skip
+        "linear": (),
+        "mlp": (32,),
+        "8-8-relu": (8, 8),
+        "64-64-relu": (64, 64),
+        "32-32-identity": (32, 32),
+        "32-32-tanh": (32, 32),
+    }
 
 
 @pytest.mark.parametrize("n", [2, 3, 50])
@@ -232,7 +274,9 @@ def test_a_derangement_moves_everyone(n):
 
 
 def test_no_caption_comes_back_through_a_twin():
-    names = [{"a cat"}] * 10 + [{"a dog"}] * 6 + [{"a cow", "a pig"}] * 4  # cats can only go to the other half
+    names = (
+        [{"a cat"}] * 10 + [{"a dog"}] * 6 + [{"a cow", "a pig"}] * 4
+    )  # cats can only go to the other half
     for seed in range(10):
         p = derangement(20, seed, names)
         assert sorted(p) == list(range(20))
@@ -241,7 +285,12 @@ def test_no_caption_comes_back_through_a_twin():
     assert derangement(4, 0, chain).tolist() == [2, 3, 0, 1]
     with pytest.raises(ValueError, match="cannot be swapped"):
         derangement(3, 0, [{"a cat"}, {"a cat"}, {"a dog"}])
-    for wrong in (dict(n=1, seed=0), dict(n=3, seed=-1), dict(n=2, seed=0, names=["a", "b"]), dict(n=3, seed=0, names=[{"a"}])):
+    for wrong in (
+        dict(n=1, seed=0),
+        dict(n=3, seed=-1),
+        dict(n=2, seed=0, names=["a", "b"]),
+        dict(n=3, seed=0, names=[{"a"}]),
+    ):
         with pytest.raises(ValueError, match="must be"):
             derangement(**wrong)
 

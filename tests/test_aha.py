@@ -1,4 +1,5 @@
-"""AHA: the soft sort against a literal loop, a solver and the hard sort; the training and the refinement on a planted model."""
+"""AHA: the soft sort against a literal loop, a solver and the hard sort; the training and the
+refinement on a planted model."""
 
 import numpy as np
 import ot
@@ -30,7 +31,9 @@ def test_soft_sort_is_the_literal_loop(sizes):
     for extra in (None, noise):
         ours = soft_sort(a, torch.tensor(sizes), tau=0.3, iterations=7, noise=extra)
         for i in range(2):
-            literal = sinkhorn(a[i].tolist(), sizes, 0.3, 7, None if extra is None else extra[i].tolist())
+            literal = sinkhorn(
+                a[i].tolist(), sizes, 0.3, 7, None if extra is None else extra[i].tolist()
+            )
             assert torch.allclose(ours[i], torch.tensor(literal, dtype=torch.float64), atol=1e-12)
 
 
@@ -38,7 +41,15 @@ def test_converged_it_is_the_optimal_transport_plan():
     a, sizes = standard(scores(20, b=1)), [2, 6, 7, 5]
     ends = np.cumsum(sizes)
     rho = 1 - (2 * ends - np.array(sizes)) / 20
-    plan = ot.sinkhorn(np.array(sizes, float), np.ones(20), -np.outer(rho, a[0].numpy()), reg=0.2, method="sinkhorn_log", stopThr=1e-13, numItermax=5000)
+    plan = ot.sinkhorn(
+        np.array(sizes, float),
+        np.ones(20),
+        -np.outer(rho, a[0].numpy()),
+        reg=0.2,
+        method="sinkhorn_log",
+        stopThr=1e-13,
+        numItermax=5000,
+    )
     ours = soft_sort(a, torch.tensor(sizes), tau=0.2, iterations=500)[0]
     assert torch.allclose(ours, torch.from_numpy(plan), atol=1e-8)
 
@@ -49,8 +60,15 @@ def test_it_tends_to_the_hard_sort_as_the_temperature_falls(order, groups):
     a = standard(torch.tensor([order], dtype=torch.float64))
     ends = torch.tensor(groups).cumsum(0)
     rank = (-a).argsort(1).argsort(1)  # (1, 12)
-    hard = (rank[:, None] < ends[:, None]).double().diff(dim=1, prepend=torch.zeros(1, 1, 12, dtype=torch.float64))
-    errors = [float((soft_sort(a, torch.tensor(groups), tau=tau, iterations=200) - hard).abs().max()) for tau in (1, 0.1, 0.01, 0.002)]
+    hard = (
+        (rank[:, None] < ends[:, None])
+        .double()
+        .diff(dim=1, prepend=torch.zeros(1, 1, 12, dtype=torch.float64))
+    )
+    errors = [
+        float((soft_sort(a, torch.tensor(groups), tau=tau, iterations=200) - hard).abs().max())
+        for tau in (1, 0.1, 0.01, 0.002)
+    ]
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 1e-3 < errors[0]
 
@@ -64,16 +82,20 @@ def test_masks_hold_k_cells_and_grow_with_k():
 def test_gradients_are_those_of_finite_differences():
     a = standard(scores(9)).requires_grad_()
     assert torch.autograd.gradcheck(lambda s: soft_topk(s, levels(9, 3), tau=0.3, iterations=10), a)
-    assert torch.autograd.gradcheck(lambda s: soft_topk(s, levels(9, 3), tau=0.3, iterations=10, noise=1.0, seed=3), a)
+    assert torch.autograd.gradcheck(
+        lambda s: soft_topk(s, levels(9, 3), tau=0.3, iterations=10, noise=1.0, seed=3), a
+    )
 
 
-# --- a model that looks for one red patch, wherever it is ---------------------------------------------------------------
+# --- a model that looks for one red patch, wherever it is
+# ---------------------------------------------------------------
 
 SIDE = 32
 
 
 class Contrast(nn.Module):
-    """How far the highest cell stands out, a channel. Of one cell alone it says nothing, so an untrained explainer knows nothing."""
+    """How far the highest cell stands out, a channel. Of one cell alone it says nothing, so an
+    untrained explainer knows nothing."""
 
     def forward(self, z):
         return torch.cat([z.amax((2, 3)) - z.mean((2, 3)), z.mean((2, 3))], 1)  # (B, 6)
@@ -84,11 +106,24 @@ def red_model():
     with torch.no_grad():
         head.weight.zero_()
         head.bias.zero_()
-        head.weight[1, 0], head.weight[1, 1], head.bias[1] = 12.0, -12.0, -5.0  # class 1: something red stands out
+        head.weight[1, 0], head.weight[1, 1], head.bias[1] = (
+            12.0,
+            -12.0,
+            -5.0,
+        )  # class 1: something red stands out
     head.requires_grad_(False)
     parts = Parts(nn.AvgPool2d(4), (nn.Identity(), nn.Identity(), nn.Identity()), Contrast())
     size = (SIDE, SIDE)
-    return ImageEncoder(name="red", device=torch.device("cpu"), whole=None, dim=6, parts=parts, image_size=size, transform=None, head=head)
+    return ImageEncoder(
+        name="red",
+        device=torch.device("cpu"),
+        whole=None,
+        dim=6,
+        parts=parts,
+        image_size=size,
+        transform=None,
+        head=head,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +154,9 @@ def test_the_trained_explainer_ranks_the_planted_patch_first(red, explainer):
     x, masks = with_patch(12, 1)
     x, classes = x.float() / 255, torch.ones(12, dtype=torch.long)
     a = aha(explainer, red, x, classes)
-    assert a.map.shape == (12, SIDE, SIDE) and a.cost == dict(forwards=1, backwards=0) and not a.trace
+    assert (
+        a.map.shape == (12, SIDE, SIDE) and a.cost == dict(forwards=1, backwards=0) and not a.trace
+    )
     inside = torch.stack([m[k].mean() - m[~k].mean() for m, k in zip(a.map, masks)])
     highest = torch.stack([k.flatten()[m.argmax()] for m, k in zip(a.map, masks)])
     assert (inside > 1).all() and highest.float().mean() > 0.9
@@ -149,7 +186,10 @@ def test_a_map_does_not_depend_on_its_company(red, explainer):
 
 def test_the_loss_has_the_gradient_of_finite_differences():
     red = red_model()
-    x, other = with_patch(2, 4)[0].double() / 255, torch.zeros(2, 3, SIDE, SIDE, dtype=torch.float64)
+    x, other = (
+        with_patch(2, 4)[0].double() / 255,
+        torch.zeros(2, 3, SIDE, SIDE, dtype=torch.float64),
+    )
     red.head.double()
     m, classes = torch.rand(2, 3, 8, 8, dtype=torch.float64), torch.tensor([1, 0])
     loss, gradient = ranking_loss(red, x, classes, m, other, chunk=2)
@@ -188,7 +228,9 @@ def test_bad_input(red, explainer, conse):
         aha(explainer, red, x, classes, refine=-1)
     with pytest.raises(ValueError, match=r"takes images of \(32, 32\)"):
         aha(explainer, conse.image, torch.rand(1, 3, 224, 224), torch.rand(1, 384))
-    with pytest.raises(ValueError, match="with blocks and a classifier head, got conse-lite0 image"):
+    with pytest.raises(
+        ValueError, match="with blocks and a classifier head, got conse-lite0 image"
+    ):
         train_explainer(conse.image, torch.zeros(8, 3, 224, 224, dtype=torch.uint8), out="nowhere")
     with pytest.raises(ValueError, match="pictures must be uint8"):
         train_explainer(red, x, out="nowhere")
@@ -207,17 +249,33 @@ def test_the_shipped_explainers_draw_a_map_for_each_class(name):
         first, second = encoder.head(encoder(x)).topk(2).indices.T
     a, b = aha(explainer, encoder, x, first), aha(explainer, encoder, x, second)
     assert a.map.shape == (2, *encoder.image_size)
-    assert torch.allclose(a.map.mean((1, 2)), torch.zeros(2), atol=0.05) and (a.map.flatten(1).std(1) > 0.5).all()
+    assert (
+        torch.allclose(a.map.mean((1, 2)), torch.zeros(2), atol=0.05)
+        and (a.map.flatten(1).std(1) > 0.5).all()
+    )
     assert not torch.allclose(a.map, b.map, atol=0.05)
     assert not torch.allclose(a.map[0], a.map[1], atol=0.5)
 
 
 def test_the_command_line_trains_and_goes_on(stamps, tmp_path, monkeypatch):
-    size = ["--out", str(tmp_path), "--pictures", "4", "--workers", "0", "--steps", "2", "--batch", "2"]
+    size = [
+        "--out",
+        str(tmp_path),
+        "--pictures",
+        "4",
+        "--workers",
+        "0",
+        "--steps",
+        "2",
+        "--batch",
+        "2",
+    ]
     train_explainers.main([*size, "--only", "vit-stamps"])
     with pytest.raises(SystemExit):  # another recipe in the same folder
         train_explainers.main([*size, "--seed", "9"])
-    monkeypatch.setattr(explainers, "trained", lambda name: load_file(tmp_path / f"{name}.safetensors"))
+    monkeypatch.setattr(
+        explainers, "trained", lambda name: load_file(tmp_path / f"{name}.safetensors")
+    )
     monkeypatch.setattr(explainers, "TRAINED", tmp_path)
     fresh = load_explainer("vit-stamps")
     saved = torch.load(tmp_path / "vit-stamps" / "checkpoint.pt", weights_only=True)["module"]

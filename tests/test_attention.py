@@ -3,17 +3,34 @@
 import pytest
 import timm
 import torch
-from reference.attention_loop import ag_cam_loop, chefer_loop, chefer_lrp_loop, linear_loop, rollout_loop
+from reference.attention_loop import (
+    ag_cam_loop,
+    chefer_loop,
+    chefer_lrp_loop,
+    linear_loop,
+    rollout_loop,
+)
 
 import xai_utils as xu
-from xai_utils.methods import ag_cam, attention_fast_ig, attention_rollout, attention_saliency, chefer, chefer_lrp, legrad
+from xai_utils.methods import (
+    ag_cam,
+    attention_fast_ig,
+    attention_rollout,
+    attention_saliency,
+    chefer,
+    chefer_lrp,
+    legrad,
+)
 from xai_utils.methods.attention import gradients
 from xai_utils.methods.chefer_lrp import by_gradient, linear, through_block
 from xai_utils.models.attention import allowed_tokens, attention_blocks
 
 METHODS = [attention_rollout, chefer, ag_cam, legrad, attention_saliency, attention_fast_ig]
 TEXTS = ["a red car", "two small green apples on a table"]
-ids = lambda f: f.__name__  # noqa: E731
+
+
+def ids(f):
+    return f.__name__
 
 
 def seeded(make, seed=0):
@@ -25,8 +42,9 @@ def seeded(make, seed=0):
 @pytest.fixture(scope="module")
 def vit():
     """A small ViT on a grid of 4 x 6 tokens with one token too many in front, with a head."""
-    make = lambda **o: timm.create_model("vit_tiny_patch16_224", img_size=(64, 96), num_classes=10, depth=4, **o)  # noqa: E731
-    return xu.wrap(seeded(lambda: make(reg_tokens=1, qk_norm=True, init_values=0.5)))
+    options = dict(img_size=(64, 96), num_classes=10, depth=4, reg_tokens=1, qk_norm=True)
+    name = "vit_tiny_patch16_224"
+    return xu.wrap(seeded(lambda: timm.create_model(name, init_values=0.5, **options)))
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +59,11 @@ def images(n=2, size=(64, 96), seed=0):
 @pytest.mark.parametrize("kind", ["vit", "clip image", "clip text", "minilm"])
 def test_a_block_run_in_pieces_is_the_block(kind, vit, clip, conse):
     encoder, inputs = {
-        "vit": (vit, images()), "clip image": (clip.image, images(size=(224, 224))),
-        "clip text": (clip.text, TEXTS), "minilm": (conse.text, TEXTS),
-    }[kind]  # fmt: skip
+        "vit": (vit, images()),
+        "clip image": (clip.image, images(size=(224, 224))),
+        "clip text": (clip.text, TEXTS),
+        "minilm": (conse.text, TEXTS),
+    }[kind]
     with torch.no_grad():
         z = encoder.split(0).prefix(inputs)
         valid = getattr(z, "valid", None)
@@ -54,14 +74,19 @@ def test_a_block_run_in_pieces_is_the_block(kind, vit, clip, conse):
             assert torch.allclose(out[real], z[real], rtol=1e-5, atol=1e-5)
             assert torch.allclose(attention.sum(-1)[:, 0][real], torch.ones(()), atol=1e-5)
     if valid is not None:
-        assert (attention[0, :, :, ~valid[0]][:, valid[0]] == 0).all()  # nothing is read from padding
+        assert (
+            attention[0, :, :, ~valid[0]][:, valid[0]] == 0
+        ).all()  # nothing is read from padding
 
 
 def parts_of(vit, x, classes):
     with torch.no_grad():
         z = vit.split(0).prefix(x)
     end = vit.split(vit.depth)
-    logit = lambda z: vit.head(end.suffix(z)).gather(1, classes[:, None])[:, 0]  # noqa: E731
+
+    def logit(z):
+        return vit.head(end.suffix(z)).gather(1, classes[:, None])[:, 0]
+
     _, a, s, g = gradients(z, attention_blocks(vit), None, logit)
     return [[t[0] for t in part] for part in (a, s, g)]
 
@@ -72,18 +97,27 @@ def test_rollout_chefer_and_ag_cam_are_their_loops(vit):
     p = [1.0] + [0.0] * 25  # the class token; then a register, then 24 patches
     to_map = vit.split(0).to_map
     for method, wanted in (
-        (attention_rollout, rollout_loop(a, p)), (chefer, chefer_loop(a, g, p)), (ag_cam, ag_cam_loop(s, g, p)),
-        (attention_saliency, g[-1].abs().mean(0)[0]), (attention_fast_ig, (g[-1] * a[-1]).mean(0)[0]),
-    ):  # fmt: skip
+        (attention_rollout, rollout_loop(a, p)),
+        (chefer, chefer_loop(a, g, p)),
+        (ag_cam, ag_cam_loop(s, g, p)),
+        (attention_saliency, g[-1].abs().mean(0)[0]),
+        (attention_fast_ig, (g[-1] * a[-1]).mean(0)[0]),
+    ):
         got = method(vit, x, classes).map
-        assert torch.allclose(got, to_map(wanted.float()[None]), rtol=1e-4, atol=1e-8), method.__name__
+        assert torch.allclose(got, to_map(wanted.float()[None]), rtol=1e-4, atol=1e-8), (
+            method.__name__
+        )
 
 
 def test_chefer_from_the_last_block_is_nibs_chefer(vit):
     x, classes = images(1), torch.tensor([3])
     a, _, g = parts_of(vit, x, classes)
     wanted = (a[-1] * g[-1]).clamp(min=0).mean(0)[0]
-    assert torch.allclose(chefer(vit, x, classes, first=vit.depth - 1).map, vit.split(0).to_map(wanted[None]), rtol=1e-4)
+    assert torch.allclose(
+        chefer(vit, x, classes, first=vit.depth - 1).map,
+        vit.split(0).to_map(wanted[None]),
+        rtol=1e-4,
+    )
 
 
 def test_legrad_asks_every_block_for_itself(vit):
@@ -96,15 +130,26 @@ def test_legrad_asks_every_block_for_itself(vit):
         score = torch.cosine_similarity(vit.split(vit.depth).suffix(out), h)
         (g,) = torch.autograd.grad(score.sum(), a)
         layers.append(g.clamp(min=0).mean((1, 2)))
-    assert torch.allclose(legrad(vit, x, h).map, vit.split(0).to_map(torch.stack(layers).mean(0)), rtol=1e-4, atol=1e-10)
+    assert torch.allclose(
+        legrad(vit, x, h).map,
+        vit.split(0).to_map(torch.stack(layers).mean(0)),
+        rtol=1e-4,
+        atol=1e-10,
+    )
 
 
 def test_text_rows_are_read_where_the_tower_reads_them(clip, conse):
     x = images(1, (224, 224))
-    for model, reader in ((clip, lambda n: [0.0] * (n - 1) + [1.0]), (conse, lambda n: [1 / n] * n)):
+    for model, reader in (
+        (clip, lambda n: [0.0] * (n - 1) + [1.0]),
+        (conse, lambda n: [1 / n] * n),
+    ):
         with torch.no_grad():
             z = model.text.split(0).prefix(TEXTS[:1])
-            a = [block(z, allowed_tokens(model.text, z.valid)) for block in attention_blocks(model.text)[:1]]
+            a = [
+                block(z, allowed_tokens(model.text, z.valid))
+                for block in attention_blocks(model.text)[:1]
+            ]
         got = attention_rollout(model.text, TEXTS[:1], model.encode_image(x))
         assert [len(t) for t in got.tokens] == [got.map.shape[1]]
         if model.text.depth:  # all blocks, by the loop
@@ -118,18 +163,24 @@ def test_text_rows_are_read_where_the_tower_reads_them(clip, conse):
 
 
 def planted_vit():
-    """One block whose tokens look at bright patches and carry their brightness to class 0; all other weights are 0."""
+    """One block whose tokens look at bright patches and carry their brightness to class 0; all
+    other weights are 0."""
     shape = dict(img_size=32, patch_size=8, embed_dim=16, depth=1, num_heads=2, num_classes=3)
     model = timm.create_model("vit_tiny_patch16_224", **shape)
     with torch.no_grad():
         for name, p in model.named_parameters():
             p.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
         model.patch_embed.proj.weight[0] = 1 / 192
-        model.pos_embed[..., 2], model.pos_embed[..., 3] = 1.0, -1.0  # so that the norms have something to divide by
+        model.pos_embed[..., 2], model.pos_embed[..., 3] = (
+            1.0,
+            -1.0,
+        )  # so that the norms have something to divide by
         for block in model.blocks:
             block.attn.qkv.bias[:16] = 1.0  # every query asks for
             block.attn.qkv.weight[16:32, 0] = 1.0  # keys of bright patches
-            block.attn.qkv.weight[32, 0] = block.attn.qkv.weight[40, 0] = 1.0  # values of both heads: brightness
+            block.attn.qkv.weight[32, 0] = block.attn.qkv.weight[40, 0] = (
+                1.0  # values of both heads: brightness
+            )
             block.attn.proj.weight[0, 0] = block.attn.proj.weight[0, 8] = 1.0
         model.head.weight[0, 0] = 1.0
     return xu.wrap(model)
@@ -153,9 +204,16 @@ def test_alone_as_in_company_and_as_it_was(method, vit):
     assert torch.equal(whole.map, method(vit, x, classes, chunk=1).map)
     for i in range(3):
         assert torch.equal(method(vit, x[i : i + 1], classes[i : i + 1]).map[0], whole.map[i])
-    assert whole.map.shape == (3, 64, 96) and whole.map.std() > 0 and (whole.signed or whole.map.min() >= 0)
+    assert (
+        whole.map.shape == (3, 64, 96)
+        and whole.map.std() > 0
+        and (whole.signed or whole.map.min() >= 0)
+    )
     assert torch.equal(state, torch.get_rng_state())
-    assert all(torch.equal(p, before[n]) and not p.requires_grad and p.grad is None for n, p in vit.weights.items())
+    assert all(
+        torch.equal(p, before[n]) and not p.requires_grad and p.grad is None
+        for n, p in vit.weights.items()
+    )
 
 
 @pytest.mark.parametrize("method", METHODS, ids=ids)
@@ -171,8 +229,14 @@ def test_texts(method, clip):
 
 def test_relevance_follows_the_rule_and_is_kept(vit):
     g = torch.Generator().manual_seed(0)
-    x, weight, r = torch.randn(5, generator=g), torch.randn(4, 5, generator=g), torch.rand(4, generator=g)
-    assert torch.allclose(linear(x[None, None], weight, r[None, None])[0, 0], linear_loop(x, weight, r), rtol=1e-4)
+    x, weight, r = (
+        torch.randn(5, generator=g),
+        torch.randn(4, 5, generator=g),
+        torch.rand(4, generator=g),
+    )
+    assert torch.allclose(
+        linear(x[None, None], weight, r[None, None])[0, 0], linear_loop(x, weight, r), rtol=1e-4
+    )
     with torch.no_grad():
         z = vit.split(3).prefix(images(2))
         block = attention_blocks(vit)[3]
@@ -181,7 +245,9 @@ def test_relevance_follows_the_rule_and_is_kept(vit):
     start, _ = by_gradient(lambda n: vit.head(vit.parts.last[1](n))[:, 2], n)
     r_z, r_a = through_block(vit.parts.blocks[3], block, z, a, start)
     assert torch.allclose(start.sum((1, 2)), torch.ones(2), atol=1e-5)
-    assert torch.allclose(r_z.sum((1, 2)), torch.ones(2), rtol=0.05)  # but for what stays in the attention's own share
+    assert torch.allclose(
+        r_z.sum((1, 2)), torch.ones(2), rtol=0.05
+    )  # but for what stays in the attention's own share
     assert r_a.shape == a.shape and r_a.abs().sum() > 0
 
 
@@ -199,7 +265,9 @@ def test_chefer_lrp_is_its_definition():
 
 def test_bad_input(vit, conse, clip):
     x = images(1)
-    with pytest.raises(ValueError, match="attention cannot be read from conse-lite0 image: it has Sequential"):
+    with pytest.raises(
+        ValueError, match="attention cannot be read from conse-lite0 image: it has Sequential"
+    ):
         chefer(conse.image, images(1, (224, 224)), torch.zeros(1, 384))
     with pytest.raises(ValueError, match="first must be a block of .* 0 to 3, got 4"):
         chefer(vit, x, torch.tensor([0]), first=4)

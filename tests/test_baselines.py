@@ -1,4 +1,5 @@
-"""Pixel-, mask- and gradient-based baselines: libraries and literal loops as oracles, then what every method must keep to."""
+"""Pixel-, mask- and gradient-based baselines: libraries and literal loops as oracles, then what
+every method must keep to."""
 
 from dataclasses import replace
 
@@ -7,7 +8,16 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from reference.baselines_loop import blur, grad_cam_loop, iba_loop, ibisa_loop, mfaba_loop, rise_loop, sbsm_loop, shapley_values
+from reference.baselines_loop import (
+    blur,
+    grad_cam_loop,
+    iba_loop,
+    ibisa_loop,
+    mfaba_loop,
+    rise_loop,
+    sbsm_loop,
+    shapley_values,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -24,7 +34,7 @@ from xai_utils.methods import (
     rise,
     saliency,
     sbsm,
-)  # fmt: skip
+)
 from xai_utils.methods.bottleneck import compressed, information
 from xai_utils.methods.iba import blurred
 from xai_utils.methods.kernel_shap import coalitions
@@ -33,7 +43,9 @@ from xai_utils.methods.sampling import rise_masks
 from xai_utils.models.vision import frozen
 from xai_utils.types import Parts
 
-pytestmark = pytest.mark.filterwarnings("ignore:Input Tensor")  # captum's word for inputs that want no gradient
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Input Tensor"
+)  # captum's word for inputs that want no gradient
 FAST = {  # options that make a method quick on a small model
     saliency: {},
     integrated_gradients: dict(steps=8),
@@ -48,7 +60,9 @@ FAST = {  # options that make a method quick on a small model
 }
 IMAGE_ONLY = {sbsm, ibisa}
 every_method = pytest.mark.parametrize("method", FAST, ids=lambda m: m.__name__)
-every_text_method = pytest.mark.parametrize("method", [m for m in FAST if m not in IMAGE_ONLY], ids=lambda m: m.__name__)
+every_text_method = pytest.mark.parametrize(
+    "method", [m for m in FAST if m not in IMAGE_ONLY], ids=lambda m: m.__name__
+)
 TEXTS = ["a cat", "two small green apples on a table"]
 
 
@@ -57,7 +71,9 @@ def pieces(small):
     m = frozen(small)
     whole = torch.nn.Sequential(m.body, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     parts = Parts(m.body[0], (m.body[1:3], m.body[3:5]), lambda z: z.mean((2, 3)))
-    return replace(xu.wrap(whole, image_size=(32, 24)), parts=parts, dim=16, head=m.out, name="pieces")
+    return replace(
+        xu.wrap(whole, image_size=(32, 24)), parts=parts, dim=16, head=m.out, name="pieces"
+    )
 
 
 def pair(b=2):
@@ -82,14 +98,32 @@ def relative(a, b):
     ("method", "logit", "oracle"),
     [
         (saliency, True, lambda f, x, c: captum.Saliency(f).attribute(x.clone(), target=c).amax(1)),
-        (fast_ig, True, lambda f, x, c: captum.InputXGradient(f).attribute(x.clone(), target=c).sum(1)),
-        (integrated_gradients, False, lambda f, x, c: captum.IntegratedGradients(f).attribute(
-            x, target=c, n_steps=8, method="riemann_right").sum(1)),
-        (sbsm, False, lambda f, x, c: captum.Occlusion(f).attribute(
-            x, target=c, sliding_window_shapes=(3, 8, 8), strides=(3, 4, 4)).mean(1)),
+        (
+            fast_ig,
+            True,
+            lambda f, x, c: captum.InputXGradient(f).attribute(x.clone(), target=c).sum(1),
+        ),
+        (
+            integrated_gradients,
+            False,
+            lambda f, x, c: (
+                captum.IntegratedGradients(f)
+                .attribute(x, target=c, n_steps=8, method="riemann_right")
+                .sum(1)
+            ),
+        ),
+        (
+            sbsm,
+            False,
+            lambda f, x, c: (
+                captum.Occlusion(f)
+                .attribute(x, target=c, sliding_window_shapes=(3, 8, 8), strides=(3, 4, 4))
+                .mean(1)
+            ),
+        ),
     ],
     ids=lambda v: getattr(v, "__name__", ""),
-)  # fmt: skip
+)
 def test_equals_captum(small, method, logit, oracle, target):
     encoder, (x, h) = pieces(small), pair()
     targets = h if target == "embedding" else torch.tensor([3, 7])
@@ -99,7 +133,9 @@ def test_equals_captum(small, method, logit, oracle, target):
         f = cosine_to(encoder, h[i : i + 1]) if target == "embedding" else f
         wanted = oracle(f, x[i : i + 1], None if target == "embedding" else int(targets[i]))
         assert relative(a.map[i], wanted[0].detach()) < 1e-4
-    assert a.unit.startswith("cosine" if target == "embedding" else "logit" if logit else "probability")
+    assert a.unit.startswith(
+        "cosine" if target == "embedding" else "logit" if logit else "probability"
+    )
 
 
 @pytest.mark.parametrize("pool", [True, False])
@@ -112,13 +148,17 @@ def test_grad_cam_is_the_loop_and_captums(small, pool, layer):
         z = split.prefix(x)
     a, c = grad_cam(encoder, x, h, layer=layer, pool=pool), torch.tensor([3, 7])
     for i in range(2):
-        literal = grad_cam_loop(lambda one: cosine_to(split.suffix, h[i : i + 1])(one[None])[0], z[i], pool=pool)  # noqa: B023
+        literal = grad_cam_loop(
+            lambda one: cosine_to(split.suffix, h[i : i + 1])(one[None])[0], z[i], pool=pool
+        )
         assert relative(a.map[i : i + 1], split.to_map(literal[None])) < 1e-5
     whole = torch.nn.Sequential(encoder.whole, encoder.head)
     module = encoder.whole[0][2 * layer_or_depth]  # the tanh that ends a block
     library = captum.LayerGradCam if pool else captum.LayerGradientXActivation
     wanted = library(whole, module).attribute(x, target=c).sum(1).clamp(min=0).detach()
-    assert relative(grad_cam(encoder, x, c, layer=layer, pool=pool).map, split.to_map(wanted)) < 1e-5
+    assert (
+        relative(grad_cam(encoder, x, c, layer=layer, pool=pool).map, split.to_map(wanted)) < 1e-5
+    )
 
 
 @pytest.mark.parametrize("layer", [None, 0])
@@ -126,7 +166,12 @@ def test_mfaba_is_the_loop_and_a_norm(small, layer):
     encoder, (x, h) = pieces(small), pair(1)
     split = encoder.split(0)
     z, f = (x, encoder) if layer is None else (split.prefix(x), split.suffix)
-    literal = mfaba_loop(lambda one: F.cosine_similarity(f(one[None])[0], h[0], dim=0), z[0].detach(), steps=4, rate=0.01)
+    literal = mfaba_loop(
+        lambda one: F.cosine_similarity(f(one[None])[0], h[0], dim=0),
+        z[0].detach(),
+        steps=4,
+        rate=0.01,
+    )
     a = mfaba(encoder, x, h, layer=layer, steps=4)
     wanted = literal.sum(0)[None]
     assert relative(a.map, wanted if layer is None else split.to_map(wanted)) < 1e-5
@@ -145,7 +190,12 @@ def test_rise_and_sbsm_are_the_loops(small):
 
     a = rise(encoder, x, h, masks=25, cells=5, p=0.3, seed=4)
     assert relative(a.map[0], rise_loop(s, x[0], masks=25, cells=5, p=0.3, seed=4)) < 1e-5
-    assert relative(sbsm(encoder, x, h, window=9, stride=5).map[0], sbsm_loop(s, x[0], window=9, stride=5)) < 1e-5
+    assert (
+        relative(
+            sbsm(encoder, x, h, window=9, stride=5).map[0], sbsm_loop(s, x[0], window=9, stride=5)
+        )
+        < 1e-5
+    )
 
 
 def test_rise_masks_are_what_the_paper_says():
@@ -174,7 +224,11 @@ def test_kernel_shap_is_exact_where_it_can_be(conse, small):
         def cells(kept):
             image = torch.zeros_like(x)
             for c in kept:
-                place = (..., slice(c // 2 * 16, c // 2 * 16 + 16), slice(c % 2 * 12, c % 2 * 12 + 12))
+                place = (
+                    ...,
+                    slice(c // 2 * 16, c // 2 * 16 + 16),
+                    slice(c % 2 * 12, c % 2 * 12 + 12),
+                )
                 image[place] = x[place]
             return F.cosine_similarity(encoder(image), h).item()
 
@@ -184,7 +238,9 @@ def test_kernel_shap_is_exact_where_it_can_be(conse, small):
         many = kernel_shap(encoder, x, h, cells=3, samples=511).map[0, [0, 12, 24]][:, [0, 10, 20]]
         few = kernel_shap(encoder, x, h, cells=3, samples=300).map[0, [0, 12, 24]][:, [0, 10, 20]]
         assert relative(few, many) < 0.05
-        change = F.cosine_similarity(encoder(x), h) - F.cosine_similarity(encoder(torch.zeros_like(x)), h)
+        change = F.cosine_similarity(encoder(x), h) - F.cosine_similarity(
+            encoder(torch.zeros_like(x)), h
+        )
         assert torch.allclose(few.sum(), change[0], atol=1e-5)
 
 
@@ -212,9 +268,15 @@ def test_iba_is_the_loop(small, beta, smooth, target):
 
     def fit(one):
         out = split.suffix(one[None])
-        return F.cosine_similarity(out, h)[0] if target == "embedding" else encoder.head(out).log_softmax(1)[0, 3]
+        return (
+            F.cosine_similarity(out, h)[0]
+            if target == "embedding"
+            else encoder.head(out).log_softmax(1)[0, 3]
+        )
 
-    wanted, losses = iba_loop(fit, z[0], beta=beta, steps=4, lr=1.0, copies=3, seed=2, smooth=smooth)
+    wanted, losses = iba_loop(
+        fit, z[0], beta=beta, steps=4, lr=1.0, copies=3, seed=2, smooth=smooth
+    )
     targets = h if target == "embedding" else torch.tensor([3])
     a = iba(encoder, x, targets, layer=1, beta=beta, smooth=smooth, steps=4, copies=3, seed=2)
     assert relative(a.map, split.to_map(wanted.sum(0)[None])) < 1e-5
@@ -227,7 +289,11 @@ def test_ibisa_is_the_loop(small, target):
 
     def score(image):
         z = encoder(image[None])
-        return F.cosine_similarity(z, h)[0] if target == "embedding" else encoder.head(z).softmax(1)[0, 3]
+        return (
+            F.cosine_similarity(z, h)[0]
+            if target == "embedding"
+            else encoder.head(z).softmax(1)[0, 3]
+        )
 
     fit = score if target == "embedding" else lambda image: score(image).log()
     options = dict(beta=3.0, phi=0.7, steps=6, lr=0.8)
@@ -235,7 +301,13 @@ def test_ibisa_is_the_loop(small, target):
     targets = h if target == "embedding" else torch.tensor([3])
     a = ibisa(encoder, x, targets, masks=5, rate=8, seed=7, **options)
     assert relative(a.map[0], wanted) < 1e-5
-    assert relative(ibisa(encoder, x, targets, masks=5, rate=8, seed=7, **options | dict(beta=3.3)).map[0], wanted) > 1e-4
+    assert (
+        relative(
+            ibisa(encoder, x, targets, masks=5, rate=8, seed=7, **options | dict(beta=3.3)).map[0],
+            wanted,
+        )
+        > 1e-4
+    )
 
 
 def test_iba_statistics_and_blur(small):
@@ -248,7 +320,11 @@ def test_iba_statistics_and_blur(small):
     assert relative(other, a.map) > 0.01
     z, eps = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
     mu, s, gate = 0.5, 2.0, torch.full((4,), 0.3)
-    assert torch.allclose(compressed((z - mu) / s, gate, eps, 1.0) * s + mu, gate * z + (1 - gate) * (s * eps + mu), atol=1e-6)
+    assert torch.allclose(
+        compressed((z - mu) / s, gate, eps, 1.0) * s + mu,
+        gate * z + (1 - gate) * (s * eps + mu),
+        atol=1e-6,
+    )
     p = torch.distributions.Normal(gate * z + (1 - gate) * mu, (1 - gate) * s)
     wanted = torch.distributions.kl_divergence(p, torch.distributions.Normal(mu, s))
     assert torch.allclose(information((z - mu) / s, gate, 1.0), wanted, atol=1e-6)
@@ -259,12 +335,17 @@ def test_iba_statistics_and_blur(small):
 
 def test_integrated_gradients_add_up(conse, small):
     encoder, (x, h) = pieces(small), pair()
-    for e, inputs, targets in ((encoder, x, h), (conse.text, TEXTS, conse.encode_text(["a fruit", "a fruit"]))):
+    for e, inputs, targets in (
+        (encoder, x, h),
+        (conse.text, TEXTS, conse.encode_text(["a fruit", "a fruit"])),
+    ):
         few, many = (integrated_gradients(e, inputs, targets, steps=n) for n in (5, 80))
         assert many.trace["gap"].abs().max() < 0.25 * few.trace["gap"].abs().max()
         change = many.trace["similarity"][-1] - many.trace["similarity"][0]
         total = many.map.nan_to_num().flatten(1).sum(1)
-        assert torch.allclose(total, change + many.trace["gap"][0], atol=1e-5)  # special tokens get nothing
+        assert torch.allclose(
+            total, change + many.trace["gap"][0], atol=1e-5
+        )  # special tokens get nothing
     once = integrated_gradients(encoder, x, h, steps=1).map
     assert torch.allclose(once, fast_ig(encoder, x, h).map, atol=1e-6)
 
@@ -280,7 +361,8 @@ def test_nib_of_pixels_is_integrated_gradients(small):
 
 @every_method
 def test_finds_the_planted_patch(planted, method):
-    """Two patches stand out, the encoder reads one. Where it must be in pieces, its tail reads one of 4 x 4 cells."""
+    """Two patches stand out, the encoder reads one. Where it must be in pieces, its tail reads one
+    of 4 x 4 cells."""
 
     def tail(z):
         return torch.cat([z[:, :, 1, 2], torch.ones_like(z[:, :, 1, 2])], 1)
@@ -288,7 +370,9 @@ def test_finds_the_planted_patch(planted, method):
     encoder = xu.wrap(planted)
     if method in (grad_cam, iba):
         parts = Parts(lambda x: F.avg_pool2d(x, 8), (torch.nn.Identity(),), tail)
-        encoder = replace(xu.wrap(lambda x: tail(F.avg_pool2d(x, 8)), image_size=(32, 32)), parts=parts, dim=6)
+        encoder = replace(
+            xu.wrap(lambda x: tail(F.avg_pool2d(x, 8)), image_size=(32, 32)), parts=parts, dim=6
+        )
     x = 1 + 0.1 * torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     x[:, :, 8:16, 16:24] += 1
     x[:, :, 16:24, 8:16] += 1
@@ -308,11 +392,18 @@ def test_finds_the_planted_patch(planted, method):
 @every_method
 @pytest.mark.parametrize("target", ["embedding", "class"])
 def test_company_chunks_and_state(small, method, target):
-    """Alone as in a batch, bit for bit; chunks change rounding at most; everything else stays; twice the same."""
+    """Alone as in a batch, bit for bit; chunks change rounding at most; everything else stays;
+    twice the same."""
     small.train()
     encoder, (x, h) = pieces(small), pair(3)
     targets = h if target == "embedding" else torch.tensor([1, 5, 5])
-    before, kept = {k: v.clone() for k, v in small.state_dict().items()}, (x.clone(), targets.clone())
+    before, kept = (
+        {k: v.clone() for k, v in small.state_dict().items()},
+        (
+            x.clone(),
+            targets.clone(),
+        ),
+    )
     torch.manual_seed(5)
     state = torch.get_rng_state()
     a = method(encoder, x, targets, **FAST[method])
@@ -329,9 +420,13 @@ def test_company_chunks_and_state(small, method, target):
     assert a.signed or a.map.min() >= 0
     assert (a.map.flatten(1).std(1) > 0).all()
     with torch.no_grad():
-        assert torch.equal(a.map, method(encoder, x.clone().requires_grad_(), targets, **FAST[method]).map)
+        assert torch.equal(
+            a.map, method(encoder, x.clone().requires_grad_(), targets, **FAST[method]).map
+        )
     for i in range(3):
-        assert torch.equal(a.map[i], method(encoder, x[i : i + 1], targets[i : i + 1], **FAST[method]).map[0])
+        assert torch.equal(
+            a.map[i], method(encoder, x[i : i + 1], targets[i : i + 1], **FAST[method]).map[0]
+        )
     for chunk in (1, 7):
         assert relative(method(encoder, x, targets, chunk=chunk, **FAST[method]).map, a.map) < 1e-3
 
@@ -359,13 +454,17 @@ def test_passes_are_counted(method):
     x = torch.rand(2, 3, 32, 24)
     cost = method(encoder, x, torch.randn(2, 3), **FAST[method]).cost
     assert seen["backward"] == 2 * cost["backwards"]
-    assert seen["forward"] == 2 * (cost["forwards"] - (method is iba))  # IBA's one prefix does not come to the tail
+    assert seen["forward"] == 2 * (
+        cost["forwards"] - (method is iba)
+    )  # IBA's one prefix does not come to the tail
 
 
 @every_text_method
 def test_texts_have_a_score_per_word_whatever_the_company(conse, method):
     h = conse.encode_text(["a pet", "a fruit"])
-    options = FAST[method] | (dict(steps=10) if method is iba else {})  # its gates need some steps to close
+    options = FAST[method] | (
+        dict(steps=10) if method is iba else {}
+    )  # its gates need some steps to close
     a = method(conse.text, TEXTS, h, **options)
     assert [len(words) for words in a.tokens] == (~a.map.isnan()).sum(1).tolist()
     for i in range(2):
@@ -386,7 +485,9 @@ def test_two_texts_are_two_maps_of_one_image(conse, method):
         iba: dict(steps=10, copies=1),
         ibisa: dict(rate=32),
     }.get(method, {})
-    one, other = (method(conse.image, x, conse.encode_text([t]), **options).map for t in ("a cat", "an apple"))
+    one, other = (
+        method(conse.image, x, conse.encode_text([t]), **options).map for t in ("a cat", "an apple")
+    )
     assert one.std() > 0
     assert relative(one, other) > 0.01
 
@@ -395,14 +496,19 @@ def test_two_texts_are_two_maps_of_one_image(conse, method):
 def vit():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return xu.wrap(timm.create_model("vit_tiny_patch16_224", img_size=(64, 48), num_classes=10, depth=6))
+        return xu.wrap(
+            timm.create_model("vit_tiny_patch16_224", img_size=(64, 48), num_classes=10, depth=6)
+        )
 
 
 @every_method
 def test_vits_and_their_defaults(vit, method):
     x = torch.randn(2, 3, 64, 48, generator=torch.Generator().manual_seed(0))
     options = FAST[method] | dict(iba=dict(steps=10)).get(method.__name__, {})
-    for targets in (torch.randn(2, 192, generator=torch.Generator().manual_seed(1)), torch.tensor([1, 2])):
+    for targets in (
+        torch.randn(2, 192, generator=torch.Generator().manual_seed(1)),
+        torch.tensor([1, 2]),
+    ):
         a = method(vit, x, targets, **options)
         assert a.map.shape == (2, 64, 48)
         assert (a.map.flatten(1).std(1) > 0).all()
@@ -427,7 +533,9 @@ class Largest(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        self.most = max([self.most, *(t.numel() for t in tree_leaves(out) if isinstance(t, torch.Tensor))])
+        self.most = max(
+            [self.most, *(t.numel() for t in tree_leaves(out) if isinstance(t, torch.Tensor))]
+        )
         return out
 
 

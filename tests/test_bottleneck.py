@@ -1,4 +1,5 @@
-"""M2IB and NIB: word-for-word oracles, no dependence on the company, the planted cell, bad input."""
+"""M2IB and NIB: word-for-word oracles, no dependence on the company, the planted cell, bad
+input."""
 
 import inspect
 
@@ -54,10 +55,20 @@ def test_m2ib_is_the_literal_loop_on_clip(clip, which, noise):
     a = m2ib(encoder, inputs, h, layer=layer, steps=steps, copies=copies, noise=noise, seed=3)
     with torch.random.fork_rng():
         kl, trace = m2ib_loop(
-            lambda t: split.suffix(t, like=z), z.detach(), h[0], beta=0.1, steps=steps, lr=1.0, copies=copies, noise=noise, seed=3
+            lambda t: split.suffix(t, like=z),
+            z.detach(),
+            h[0],
+            beta=0.1,
+            steps=steps,
+            lr=1.0,
+            copies=copies,
+            noise=noise,
+            seed=3,
         )
     wanted = split.to_map(kl.sum(1)[None], like=z)
-    tolerance = 1e-5 if not noise else 2e-2  # Adam at rate 1 turns rounding of 1e-7 into steps where a gradient is near 0
+    tolerance = (
+        1e-5 if not noise else 2e-2
+    )  # Adam at rate 1 turns rounding of 1e-7 into steps where a gradient is near 0
     assert relative(a.map, wanted) < tolerance
     for name, values in zip(("loss", "fit", "kl"), zip(*trace)):
         assert torch.allclose(a.trace[name][:, 0], torch.tensor(values), rtol=tolerance, atol=1e-5)
@@ -70,37 +81,50 @@ def test_nib_is_the_literal_loop(clip, conse, which):
         split = encoder.split(layer)
         with torch.no_grad():
             z = split.prefix(inputs)
-        scores = nib_loop(lambda t: split.suffix(t, like=z), z.detach(), h[0], steps=5)  # noqa: B023
+        scores = nib_loop(lambda t: split.suffix(t, like=z), z.detach(), h[0], steps=5)
         a = nib(encoder, inputs, h, layer=layer, steps=5)
         wanted = split.to_map(scores.sum(-1 if split.channel_dim == -1 else 0)[None], like=z)
         assert relative(a.map, wanted) < 1e-5
 
 
 def test_nib_adds_up_better_with_more_steps(clip, conse):
-    """On conse-lite0. A tower of layer norms hardly changes with the scale of z: there S jumps at 0 and the sum misses it."""
+    """On conse-lite0. A tower of layer norms hardly changes with the scale of z: there S jumps at 0
+    and the sum misses it."""
     for model, which in ((conse, "text"), (conse, "image"), (clip, "image")):
         encoder, inputs, h, layer = case(model, which)
         if model is conse:
-            gaps = [nib(encoder, inputs, h, layer=layer, steps=n).trace["gap"].abs().item() for n in (10, 320)]
+            gaps = [
+                nib(encoder, inputs, h, layer=layer, steps=n).trace["gap"].abs().item()
+                for n in (10, 320)
+            ]
             assert gaps[1] < 0.25 * gaps[0]
         a = nib(encoder, inputs, h, layer=layer, steps=40)
         change = a.trace["similarity"][-1] - a.trace["similarity"][0]
         assert a.trace["similarity"].shape == (41, 1)
         with torch.no_grad():
-            assert torch.allclose(a.trace["similarity"][-1], F.cosine_similarity(encoder(inputs), h), atol=1e-5)
+            assert torch.allclose(
+                a.trace["similarity"][-1], F.cosine_similarity(encoder(inputs), h), atol=1e-5
+            )
         # the same gap through the metric, from scores that are the change itself and its error
         z = encoder.split(layer).prefix(inputs)
         scores = torch.zeros(z.shape[0], z.shape[1])
         scores[0, 0] = change + a.trace["gap"][0]
         wanted = (a.trace["gap"][0] / change).abs()
-        assert torch.allclose(completeness_gap(encoder, inputs, h, scores, layer=layer), wanted, rtol=1e-2, atol=1e-4)
+        assert torch.allclose(
+            completeness_gap(encoder, inputs, h, scores, layer=layer), wanted, rtol=1e-2, atol=1e-4
+        )
 
 
 @pytest.mark.parametrize("method", [m2ib, nib])
 def test_a_map_does_not_depend_on_its_company(conse, clip, method):
     options = dict(steps=3) | (dict(copies=3, noise=True) if method is m2ib else {})
     for model in (conse, clip):
-        h = F.normalize(torch.randn(2, 384 if model is conse else 512, generator=torch.Generator().manual_seed(0)), dim=1)
+        h = F.normalize(
+            torch.randn(
+                2, 384 if model is conse else 512, generator=torch.Generator().manual_seed(0)
+            ),
+            dim=1,
+        )
         x = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
         both = method(model.image, x, h, **options).map
         for i in range(2):
@@ -122,7 +146,10 @@ def test_chunks_the_global_generator_and_the_model_stay_as_they_were(conse, meth
     assert torch.equal(method(conse.image, x, h, steps=3).map, one.map)
     assert relative(two.map, one.map) < 0.05
     assert torch.equal(state, torch.get_rng_state())
-    assert all(torch.equal(weights[k], v) and v.grad is None and not v.requires_grad for k, v in conse.image.weights.items())
+    assert all(
+        torch.equal(weights[k], v) and v.grad is None and not v.requires_grad
+        for k, v in conse.image.weights.items()
+    )
 
 
 def test_seeds_copies_and_noise(conse):
@@ -137,26 +164,42 @@ def test_seeds_copies_and_noise(conse):
 
 def test_beta_and_sigma_do_what_the_formula_says(clip):
     encoder, inputs, h, _ = case(clip, "text")
-    energy = {b: m2ib(encoder, inputs, h, beta=b, noise=False).map.nan_to_num().sum().item() for b in (0.01, 0.1, 0.11, 10.0)}
+    energy = {
+        b: m2ib(encoder, inputs, h, beta=b, noise=False).map.nan_to_num().sum().item()
+        for b in (0.01, 0.1, 0.11, 10.0)
+    }
     assert energy[0.01] > energy[10.0]
     assert abs(energy[0.1] - energy[0.11]) > 1e-3 * energy[0.1]
     default = m2ib(encoder, inputs, h, steps=3).map.nan_to_num()
-    assert (default - m2ib(encoder, inputs, h, steps=3, sigma=0.3).map.nan_to_num()).abs().max() > 1e-3
+    assert (
+        default - m2ib(encoder, inputs, h, steps=3, sigma=0.3).map.nan_to_num()
+    ).abs().max() > 1e-3
 
 
 def test_gates_that_nothing_presses_shut_stay_finite(conse):
     h = conse.encode_image(torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)))
-    free, held = (m2ib(conse.text, ["a cat and a spoon"], h, beta=b, noise=False, steps=40) for b in (0.0, 0.1))
+    free, held = (
+        m2ib(conse.text, ["a cat and a spoon"], h, beta=b, noise=False, steps=40)
+        for b in (0.0, 0.1)
+    )
     assert free.map.isfinite().all() and all(v.isfinite().all() for v in free.trace.values())
     assert (free.map > held.map).all()
-    assert information(torch.zeros(1), torch.ones(1), 1.0).item() == pytest.approx(25 * np.log(2) - 0.5)
+    assert information(torch.zeros(1), torch.ones(1), 1.0).item() == pytest.approx(
+        25 * np.log(2) - 0.5
+    )
 
 
 def test_information_in_closed_form():
     z = torch.tensor([0.0, 1.0, -2.0])
-    assert torch.allclose(information(z, torch.zeros(3), 1.0), torch.zeros(3))  # only noise: nothing passes
+    assert torch.allclose(
+        information(z, torch.zeros(3), 1.0), torch.zeros(3)
+    )  # only noise: nothing passes
     p, q = torch.distributions.Normal(0.7 * z, 0.3 * 2.0), torch.distributions.Normal(0.0, 1.0)
-    assert torch.allclose(information(z, torch.full((3,), 0.7), 2.0), torch.distributions.kl_divergence(p, q), atol=1e-6)
+    assert torch.allclose(
+        information(z, torch.full((3,), 0.7), 2.0),
+        torch.distributions.kl_divergence(p, q),
+        atol=1e-6,
+    )
     assert torch.allclose(compressed(z, torch.ones(3), torch.randn(3), 1.0), z)
 
 
@@ -182,7 +225,9 @@ def test_a_planted_cell_is_found():
         return torch.cat([cell, torch.ones_like(cell)], 1)
 
     parts = Parts(lambda x: F.avg_pool2d(x, 8), (torch.nn.Identity(),), tail)
-    encoder = replace(xu.wrap(lambda x: tail(F.avg_pool2d(x, 8)), image_size=32), parts=parts, dim=6)
+    encoder = replace(
+        xu.wrap(lambda x: tail(F.avg_pool2d(x, 8)), image_size=32), parts=parts, dim=6
+    )
     x = 1 + torch.rand(1, 3, 32, 32)
     h = encoder(x) + torch.tensor([[3.0, 3, 3, 0, 0, 0]])
     for method, options in ((nib, {}), (m2ib, dict(steps=30, beta=1.0))):
@@ -212,5 +257,12 @@ def test_bad_input(conse, small, method):
 
 def test_signatures_are_the_papers_settings():
     d = {k: p.default for k, p in inspect.signature(m2ib).parameters.items()}
-    assert (d["beta"], d["sigma"], d["steps"], d["lr"], d["copies"], d["seed"]) == (0.1, 1.0, 10, 1.0, 10, 0)
+    assert (d["beta"], d["sigma"], d["steps"], d["lr"], d["copies"], d["seed"]) == (
+        0.1,
+        1.0,
+        10,
+        1.0,
+        10,
+        0,
+    )
     assert inspect.signature(nib).parameters["steps"].default == 10

@@ -66,20 +66,28 @@ def test_scenes_follow_from_their_seed_and_have_exact_masks(stamps):
 
 def test_masks_are_where_the_stamp_is(stamps, conse):
     s = load_dataset("stamps")[3]
-    differs = (np.abs(np.array(s.image).astype(int) - 128).max(-1) > 12) & (np.array(s.image) != 128).any(-1)
+    differs = (np.abs(np.array(s.image).astype(int) - 128).max(-1) > 12) & (
+        np.array(s.image) != 128
+    ).any(-1)
     mask = s.masks((224, 224))[0].numpy()
     assert (differs & ~mask).sum() < 0.25 * mask.sum()  # the soft border of the alpha channel
     x = conse.image.transform(s.image)
     assert x.shape == (3, 224, 224)
-    assert torch.allclose(x[:, 0, 0], x[:, -1, -1])  # grey in the corners: nothing was cut or shifted
+    assert torch.allclose(
+        x[:, 0, 0], x[:, -1, -1]
+    )  # grey in the corners: nothing was cut or shifted
 
 
 def test_novel_scenes_show_only_novel_stamps_and_ids_restrict(stamps):
     novel = {s.things[0].caption for s in load_dataset("stamps", split="novel")}
-    assert {t.caption for s in load_dataset("scenes", split="novel", n=6) for t in s.things} <= novel
+    assert {
+        t.caption for s in load_dataset("scenes", split="novel", n=6) for t in s.things
+    } <= novel
     ids = [s.id for s in load_dataset("stamps")[:3]]
     captions = {s.things[0].caption for s in load_dataset("stamps")}
-    some = load_dataset("scenes", n=4, objects=2, stamps=[s.id for s in load_dataset("stamps")[40:50]])
+    some = load_dataset(
+        "scenes", n=4, objects=2, stamps=[s.id for s in load_dataset("stamps")[40:50]]
+    )
     assert all(len(s.things) == 2 and {t.caption for t in s.things} <= captions for s in some)
     with pytest.raises(ValueError, match="stamps not in the split"):
         load_dataset("scenes", split="novel", stamps=ids)
@@ -89,8 +97,14 @@ def test_recognised_stamps_are_the_ones_a_model_names(stamps, conse):
     known = recognised(conse, top=5)
     assert 60 < len(known) < len(stamps)
     assert set(recognised(conse, top=1)) <= set(known)
-    texts, shown = sorted({s.things[0].caption for s in [*stamps, *load_dataset("stamps", split="novel")]}), stamps[:12]
-    similar = conse.encode_image(torch.stack([conse.image.transform(s.image) for s in shown])) @ conse.encode_text(texts).T
+    texts, shown = (
+        sorted({s.things[0].caption for s in [*stamps, *load_dataset("stamps", split="novel")]}),
+        stamps[:12],
+    )
+    similar = (
+        conse.encode_image(torch.stack([conse.image.transform(s.image) for s in shown]))
+        @ conse.encode_text(texts).T
+    )
     for s, row in zip(shown, similar):  # unit vectors
         assert (s.id in known) == (s.things[0].caption in [texts[k] for k in row.topk(5).indices])
 
@@ -198,11 +212,17 @@ def test_without_apt_stamps_say_what_to_do_and_photos_work(empty_cache, monkeypa
 def test_a_bad_stamps_source_is_named(empty_cache, monkeypatch, what):
     target = empty_cache / what
     if what == "truncated.deb":
-        target.write_bytes(b"!<arch>\ndebian-binary   1342943816  0     0     100644  4         `\n2.0\n")
+        target.write_bytes(
+            b"!<arch>\ndebian-binary   1342943816  0     0     100644  4         `\n2.0\n"
+        )
     elif what == "empty folder":
         target.mkdir()
     monkeypatch.setenv("XAI_STAMPS", str(target))
-    wanted = {"nothing": "neither a folder nor", "truncated.deb": "damaged or cut short", "empty folder": "only 0 stamps"}
+    wanted = {
+        "nothing": "neither a folder nor",
+        "truncated.deb": "damaged or cut short",
+        "empty folder": "only 0 stamps",
+    }
     with pytest.raises(DataMissing, match=wanted[what]):
         load_dataset("stamps")
 

@@ -68,7 +68,18 @@ def test_the_table_is_tidy(undisturbed):
     assert not t.duplicated(["sample", "method", "metric"]).any()
     assert np.isfinite(t.value).all()
     assert (t.error == "").all()
-    assert set(t.columns) >= {"dataset", "model", "modality", "sample", "target", "method", "metric", "value", "forwards", "seed"}
+    assert set(t.columns) >= {
+        "dataset",
+        "model",
+        "modality",
+        "sample",
+        "target",
+        "method",
+        "metric",
+        "value",
+        "forwards",
+        "seed",
+    }
     assert t.groupby("metric").value.std().min() > 0
     s = xu.summarise(t)
     assert len(s) == 9
@@ -91,7 +102,9 @@ def test_killed_at_any_moment_and_started_again(tmp_path, undisturbed, start):
     process = start(tmp_path, 0.3)
     process.join()
     assert process.exitcode == 0
-    assert {f: f.stat().st_mtime_ns for f in before} == before  # nothing that was finished was done again
+    assert {
+        f: f.stat().st_mtime_ns for f in before
+    } == before  # nothing that was finished was done again
     table = job(tmp_path, pause=0.3)
     assert table.equals(undisturbed)
 
@@ -119,7 +132,9 @@ def test_two_runs_into_one_folder(tmp_path, undisturbed, start):
 
 def test_a_failing_sample_is_recorded_and_the_rest_goes_on(tmp_path):
     methods = {"moody": fails_on_dark_pictures, "random": random_map}
-    run = partial(xu.evaluate, methods, "conse-lite0", pictures(18), [confidence_drop, map_area], out=tmp_path)
+    run = partial(
+        xu.evaluate, methods, "conse-lite0", pictures(18), [confidence_drop, map_area], out=tmp_path
+    )
     table = run(batch=4)
     failed = table[table.error != ""]
     assert set(failed.method) == {"moody"}
@@ -138,19 +153,35 @@ def test_a_new_metric_or_method_adds_and_a_changed_one_is_computed(tmp_path):
     few = pictures(4)
     kwargs = dict(out=tmp_path)
     one = xu.evaluate({"a": mean_of_channels}, "conse-lite0", few, [map_area], **kwargs)
-    two = xu.evaluate({"a": mean_of_channels, "b": random_map}, "conse-lite0", few, [map_area, confidence_drop], **kwargs)
-    assert two[(two.method == "a") & (two.metric == "map-area")].value.tolist() == one.value.tolist()
+    two = xu.evaluate(
+        {"a": mean_of_channels, "b": random_map},
+        "conse-lite0",
+        few,
+        [map_area, confidence_drop],
+        **kwargs,
+    )
+    assert (
+        two[(two.method == "a") & (two.metric == "map-area")].value.tolist() == one.value.tolist()
+    )
     assert len(two) == 16
-    stronger = xu.evaluate({"a": partial(mean_of_channels, power=3.0)}, "conse-lite0", few, [map_area], **kwargs)
+    stronger = xu.evaluate(
+        {"a": partial(mean_of_channels, power=3.0)}, "conse-lite0", few, [map_area], **kwargs
+    )
     assert (stronger.value != one.value).all()
     other_seed = xu.evaluate({"a": random_map}, "conse-lite0", few, [map_area], seed=5, **kwargs)
-    assert (other_seed.value.to_numpy() != two[(two.method == "b") & (two.metric == "map-area")].value.to_numpy()).all()
+    assert (
+        other_seed.value.to_numpy()
+        != two[(two.method == "b") & (two.metric == "map-area")].value.to_numpy()
+    ).all()
 
 
 def test_batches_change_nothing(tmp_path):
     methods = {"p-ibisa": partial(p_ibisa, masks=2, steps=2)}
     tables = [
-        xu.evaluate(methods, "conse-lite0", pictures(6), [confidence_drop], out=tmp_path / str(b), batch=b) for b in (1, 4)
+        xu.evaluate(
+            methods, "conse-lite0", pictures(6), [confidence_drop], out=tmp_path / str(b), batch=b
+        )
+        for b in (1, 4)
     ]
     assert tables[0].equals(tables[1])
     assert (tables[0].forwards == 4).all()
@@ -158,13 +189,36 @@ def test_batches_change_nothing(tmp_path):
 
 def test_things_texts_and_classes(tmp_path, stamps, classifier):
     scenes = xu.load_dataset("scenes", n=3, objects=2)
-    t = xu.evaluate({"random": random_map}, "conse-lite0", scenes, [iou, confidence_drop], out=tmp_path, target="things")
+    t = xu.evaluate(
+        {"random": random_map},
+        "conse-lite0",
+        scenes,
+        [iou, confidence_drop],
+        out=tmp_path,
+        target="things",
+    )
     assert len(t) == 12
-    assert t["sample"].tolist()[::2] == [f"scene-test-0-{i}/{k}" for i in range(3) for k in range(2)]
-    t = xu.evaluate({"random": random_map}, "conse-lite0", scenes, [confidence_drop], out=tmp_path, modality="text")
+    assert t["sample"].tolist()[::2] == [
+        f"scene-test-0-{i}/{k}" for i in range(3) for k in range(2)
+    ]
+    t = xu.evaluate(
+        {"random": random_map},
+        "conse-lite0",
+        scenes,
+        [confidence_drop],
+        out=tmp_path,
+        modality="text",
+    )
     assert t.value.notna().all()
     assert (t.modality == "text").all()
-    t = xu.evaluate({"random": random_map}, classifier, pictures(2), {"morf": partial(morf, block=56)}, out=tmp_path, target="predicted")
+    t = xu.evaluate(
+        {"random": random_map},
+        classifier,
+        pictures(2),
+        {"morf": partial(morf, block=56)},
+        out=tmp_path,
+        target="predicted",
+    )
     assert t.value.between(0, 1).all()
 
 
@@ -193,7 +247,15 @@ def test_keys_follow_the_code_that_matters():
     ],
 )
 def test_bad_calls_are_refused_before_any_work(tmp_path, change, error, message):
-    call = dict(methods={"random": random_map}, model="conse-lite0", dataset=pictures(2), metrics=[confidence_drop]) | change
+    call = (
+        dict(
+            methods={"random": random_map},
+            model="conse-lite0",
+            dataset=pictures(2),
+            metrics=[confidence_drop],
+        )
+        | change
+    )
     with pytest.raises(error, match=message):
         xu.evaluate(**call, out=tmp_path / "out")
     assert not list(tmp_path.rglob("*.parquet"))
@@ -201,22 +263,46 @@ def test_bad_calls_are_refused_before_any_work(tmp_path, change, error, message)
 
 def test_a_cluster_gives_the_local_table_and_survives_a_killed_worker(tmp_path, undisturbed):
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, worker_dashboard_address=None
-    ) as cluster, distributed.Client(cluster) as client:
+    with (
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            worker_dashboard_address=None,
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
         with pytest.raises(TypeError, match="model must be a name"):
-            xu.evaluate({"random": random_map}, xu.load_model("conse-lite0"), pictures(2), [map_area], out=tmp_path, client=client)
+            xu.evaluate(
+                {"random": random_map},
+                xu.load_model("conse-lite0"),
+                pictures(2),
+                [map_area],
+                out=tmp_path,
+                client=client,
+            )
         client.upload_file(str(JOB))
         pids = list(client.run(os.getpid).values())
         assert len(set(pids)) == 2
         killer = subprocess.Popen(
-            [sys.executable, "-c", "import os, sys, time, pathlib\n"
-             "while not list(pathlib.Path(sys.argv[1]).glob('*.parquet')): time.sleep(0.05)\n"
-             "os.kill(int(sys.argv[2]), 9)", tmp_path, str(pids[0])]
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-c",
+                (
+                    "import os, sys, time, pathlib\nwhile not"
+                    " list(pathlib.Path(sys.argv[1]).glob('*.parquet')):"
+                    " time.sleep(0.05)\nos.kill(int(sys.argv[2]), 9)"
+                ),
+                tmp_path,
+                str(pids[0]),
+            ]
+        )
         table = job(tmp_path, client=client, pause=0.1)
         assert killer.wait(timeout=60) == 0
         assert pids[0] not in client.run(os.getpid).values()  # it was really killed
-        loads = client.run(lambda: sys.modules["xai_utils.evaluate"].worker_model.cache_info().misses)
+        loads = client.run(
+            lambda: sys.modules["xai_utils.evaluate"].worker_model.cache_info().misses
+        )
         assert max(loads.values()) == 1  # once per worker, however many units it had
     assert table.equals(undisturbed)

@@ -24,7 +24,15 @@ from xai_utils.metrics import (
 )
 from xai_utils.papers import reference
 
-METRICS = [confidence_drop, confidence_increase, iou, pointing_game, mask_contrast, localization_iou, miou]
+METRICS = [
+    confidence_drop,
+    confidence_increase,
+    iou,
+    pointing_game,
+    mask_contrast,
+    localization_iou,
+    miou,
+]
 seeds = st.integers(0, 2**31)
 
 
@@ -72,13 +80,20 @@ def test_confidence_of_maps_with_a_known_answer():
     left = ones.clone()
     left[:, :, 4:] = 0
     assert confidence_increase(encoder, red, target, left).tolist() == [100, 100, 100]
-    assert torch.allclose(confidence_drop(encoder, red, target, 1 - left), torch.full((3,), 100 / 2**0.5))
+    assert torch.allclose(
+        confidence_drop(encoder, red, target, 1 - left), torch.full((3,), 100 / 2**0.5)
+    )
 
 
 def test_protocols_differ_where_they_should():
     encoder, (x, h, m, _) = mean_colour(), case()
-    assert torch.allclose(confidence_drop(encoder, x, h, m), confidence_drop(encoder, x, h, min_max(m), protocol="raw"))
-    assert torch.allclose(confidence_drop(encoder, x, h, m), confidence_drop(encoder, x, h, 5 * m - 2), atol=1e-3)
+    assert torch.allclose(
+        confidence_drop(encoder, x, h, m),
+        confidence_drop(encoder, x, h, min_max(m), protocol="raw"),
+    )
+    assert torch.allclose(
+        confidence_drop(encoder, x, h, m), confidence_drop(encoder, x, h, 5 * m - 2), atol=1e-3
+    )
     with pytest.raises(ValueError, match=r"map in \[0, 1\]"):
         confidence_drop(encoder, x, h, 5 * m, protocol="raw")
     with pytest.raises(ValueError, match="protocol must be one of"):
@@ -101,8 +116,12 @@ def test_perfect_and_worst_maps():
 def test_constant_maps_count_by_chance():
     encoder, (x, h, _, masks) = mean_colour(), case()
     a = 9 / 48  # the object's part of the image
-    assert torch.allclose(iou(encoder, x, h, torch.ones(3, 6, 8), masks=masks), torch.full((3,), a / (2 - a)))
-    assert torch.allclose(pointing_game(encoder, x, h, torch.ones(3, 6, 8), masks=masks), torch.full((3,), a))
+    assert torch.allclose(
+        iou(encoder, x, h, torch.ones(3, 6, 8), masks=masks), torch.full((3,), a / (2 - a))
+    )
+    assert torch.allclose(
+        pointing_game(encoder, x, h, torch.ones(3, 6, 8), masks=masks), torch.full((3,), a)
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -110,10 +129,14 @@ def test_constant_maps_count_by_chance():
 def test_iou_against_sets_of_pixels(seed):
     encoder, (x, h, m, masks) = mean_colour(), case(seed)
     for i in range(3):
-        ranked = sorted(((m[i, r, c].item(), (r, c)) for r in range(6) for c in range(8)), reverse=True)
+        ranked = sorted(
+            ((m[i, r, c].item(), (r, c)) for r in range(6) for c in range(8)), reverse=True
+        )
         hot = {p for _, p in ranked[:9]}
         thing = {(r, c) for r in range(6) for c in range(8) if masks[i, r, c]}
-        assert iou(encoder, x, h, m, masks=masks)[i].item() == pytest.approx(len(hot & thing) / len(hot | thing))
+        assert iou(encoder, x, h, m, masks=masks)[i].item() == pytest.approx(
+            len(hot & thing) / len(hot | thing)
+        )
         assert pointing_game(encoder, x, h, m, masks=masks)[i].item() == (ranked[0][1] in thing)
 
 
@@ -124,8 +147,13 @@ def test_rank_metrics_ignore_monotone_changes_and_batches(seed, gain, shift):
     m = (20 * m).round() / 20  # with ties, and so that rounding cannot make or break one
     for metric in (iou, pointing_game):
         score = metric(encoder, x, h, m, masks=masks)
-        assert torch.allclose(score, metric(encoder, x, h, (m * gain + shift).exp(), masks=masks), atol=1e-5)
-        one_by_one = [metric(encoder, x[i : i + 1], h[i : i + 1], m[i : i + 1], masks=masks[i : i + 1]) for i in range(3)]
+        assert torch.allclose(
+            score, metric(encoder, x, h, (m * gain + shift).exp(), masks=masks), atol=1e-5
+        )
+        one_by_one = [
+            metric(encoder, x[i : i + 1], h[i : i + 1], m[i : i + 1], masks=masks[i : i + 1])
+            for i in range(3)
+        ]
         assert torch.equal(score, torch.cat(one_by_one))
         assert 0 <= score.min() <= score.max() <= 1
 
@@ -152,7 +180,10 @@ def test_min_max(seed):
 
 def test_mean_interval():
     rng = np.random.default_rng(0)
-    covered = [low <= 1 <= high for _, low, high in (mean_interval(rng.normal(1, 2, 40), resamples=500) for _ in range(100))]
+    covered = [
+        low <= 1 <= high
+        for _, low, high in (mean_interval(rng.normal(1, 2, 40), resamples=500) for _ in range(100))
+    ]
     assert 85 <= sum(covered) <= 100
     assert mean_interval([3.0, 3.0]) == (3, 3, 3)
     assert mean_interval([1.0, 2.0, 6.0])[0] == 3
@@ -165,8 +196,16 @@ def test_random_map_has_the_iou_of_chance():
     masks = torch.zeros(200, 56, 56, dtype=torch.bool)
     masks[:, 8:24, 8:24] = True
     a = 16 * 16 / 56**2
-    found = iou(mean_colour(), x, torch.ones(200, 3), random_map(mean_colour(), x, torch.ones(200, 3)).map, masks=masks).mean()
-    assert 0.5 * a / (2 - a) < found < 2.5 * a / (2 - a)  # smooth blobs land on the square or beside it
+    found = iou(
+        mean_colour(),
+        x,
+        torch.ones(200, 3),
+        random_map(mean_colour(), x, torch.ones(200, 3)).map,
+        masks=masks,
+    ).mean()
+    assert (
+        0.5 * a / (2 - a) < found < 2.5 * a / (2 - a)
+    )  # smooth blobs land on the square or beside it
 
 
 def test_a_random_map_is_the_images_own_in_any_company():
@@ -199,11 +238,17 @@ def test_more_localization_with_a_known_answer():
     exact, size = masks.float(), masks[0].float().mean().item()
     assert energy_in_mask(encoder, x, h, exact, masks=masks).tolist() == [1, 1, 1]
     assert energy_in_mask(encoder, x, h, 1 - exact, masks=masks).tolist() == [0, 0, 0]
-    assert torch.allclose(energy_in_mask(encoder, x, h, 0 * exact + 3, masks=masks), torch.tensor(size))
+    assert torch.allclose(
+        energy_in_mask(encoder, x, h, 0 * exact + 3, masks=masks), torch.tensor(size)
+    )
     assert energy_in_mask(encoder, x, h, -exact, masks=masks).tolist() == [0, 0, 0]
     assert miou(encoder, x, h, exact, masks=masks).tolist() == [1, 1, 1]
     assert miou(encoder, x, h, -exact, masks=masks).tolist() == [0, 0, 0]
-    assert miou(encoder, x, h, exact + 7, masks=masks).tolist() == [1, 1, 1]  # scaled to itself first
+    assert miou(encoder, x, h, exact + 7, masks=masks).tolist() == [
+        1,
+        1,
+        1,
+    ]  # scaled to itself first
     # 9 of 48 pixels are the object; the top quarter of a map without ties has 12
     ramp = exact + torch.arange(48.0).view(6, 8) / 1000
     assert torch.allclose(localization_iou(encoder, x, h, ramp, masks=masks), torch.tensor(9 / 12))
@@ -217,21 +262,30 @@ def test_localization_against_a_slow_oracle():
     for i in range(3):
         values = sorted(m[i].flatten().tolist())
         place = 0.75 * (len(values) - 1)
-        cut = values[int(place)] + (place - int(place)) * (values[int(place) + 1] - values[int(place)])
+        cut = values[int(place)] + (place - int(place)) * (
+            values[int(place) + 1] - values[int(place)]
+        )
         chosen = {(r, c) for r in range(6) for c in range(8) if m[i, r, c] > cut}
         named = {(r, c) for r in range(6) for c in range(8) if masks[i, r, c]}
         wanted = len(chosen & named) / len(chosen | named)
         assert localization_iou(encoder, x, h, m, masks=masks)[i].item() == pytest.approx(wanted)
         mass = sum(m[i, r, c].item() for r, c in named) / m[i].sum().item()
-        assert energy_in_mask(encoder, x, h, m, masks=masks)[i].item() == pytest.approx(mass, rel=1e-5)
+        assert energy_in_mask(encoder, x, h, m, masks=masks)[i].item() == pytest.approx(
+            mass, rel=1e-5
+        )
 
 
 @given(seeds)
 @settings(max_examples=20, deadline=None)
 def test_the_percentile_cut_depends_on_order_alone(seed):
     encoder, (x, h, m, masks) = mean_colour(), case(seed)
-    ranks = m.flatten(1).argsort(1).argsort(1).view_as(m).float()  # a monotone transform of each map
-    assert torch.equal(localization_iou(encoder, x, h, m, masks=masks), localization_iou(encoder, x, h, ranks, masks=masks))
+    ranks = (
+        m.flatten(1).argsort(1).argsort(1).view_as(m).float()
+    )  # a monotone transform of each map
+    assert torch.equal(
+        localization_iou(encoder, x, h, m, masks=masks),
+        localization_iou(encoder, x, h, ranks, masks=masks),
+    )
 
 
 def test_several_boxes_are_joined():
@@ -247,7 +301,9 @@ def test_map_statistics():
     assert torch.allclose(map_area(encoder, x, h, m), m.mean((1, 2)))
     assert map_total_variation(encoder, x, h, 0 * m).tolist() == [0, 0, 0]
     stripes = torch.arange(8).remainder(2).float().expand(3, 6, 8)
-    assert torch.allclose(map_total_variation(encoder, x, h, 5 * stripes), torch.ones(3))  # every step across is a full one
+    assert torch.allclose(
+        map_total_variation(encoder, x, h, 5 * stripes), torch.ones(3)
+    )  # every step across is a full one
 
 
 def test_a_centred_gaussian_is_highest_in_the_middle_and_knows_nothing():
@@ -255,4 +311,7 @@ def test_a_centred_gaussian_is_highest_in_the_middle_and_knows_nothing():
     map = centred_gaussian(mean_colour(), x, x).map
     assert map.shape == (2, 20, 31) and torch.equal(map[0], map[1])
     assert map[0].argmax() in (9 * 31 + 15, 10 * 31 + 15) and torch.allclose(map, map.flip(1, 2))
-    assert torch.allclose(map[0, :, 15] / map[0, :, 15].max(), torch.exp(-8 * (torch.linspace(-0.5, 0.5, 20) ** 2 - (0.5 / 19) ** 2)))
+    assert torch.allclose(
+        map[0, :, 15] / map[0, :, 15].max(),
+        torch.exp(-8 * (torch.linspace(-0.5, 0.5, 20) ** 2 - (0.5 / 19) ** 2)),
+    )

@@ -9,8 +9,17 @@ import xai_utils as xu
 from xai_utils.models.vision import fit
 
 TEXTS = ["a cat", "a man walks his big dog along the lake, slowly"]
-TIMM = ["resnet10t", "vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "convnext_atto", "mobilenetv3_small_050",
-        "regnety_002", "repvgg_a0", "vit_tiny_r_s16_p8_224", "tf_efficientnet_lite0"]  # fmt: skip
+TIMM = [
+    "resnet10t",
+    "vit_tiny_patch16_224",
+    "deit_tiny_distilled_patch16_224",
+    "convnext_atto",
+    "mobilenetv3_small_050",
+    "regnety_002",
+    "repvgg_a0",
+    "vit_tiny_r_s16_p8_224",
+    "tf_efficientnet_lite0",
+]
 OPEN_CLIP = ["ViT-B-32", "RN50"]
 
 
@@ -38,9 +47,16 @@ def test_timm_splits_and_is_timms_own_forward(name):
     x = images(encoder)
     assert_splits(encoder, x)
     model.eval()
-    assert torch.allclose(encoder(x), model.forward_head(model.forward_features(x), pre_logits=True), rtol=1e-4, atol=1e-5)
+    assert torch.allclose(
+        encoder(x),
+        model.forward_head(model.forward_features(x), pre_logits=True),
+        rtol=1e-4,
+        atol=1e-5,
+    )
     if "distilled" in name:
-        assert encoder.head is None  # its logits average two heads on two tokens, no function of the embedding
+        assert (
+            encoder.head is None
+        )  # its logits average two heads on two tokens, no function of the embedding
     else:
         assert torch.allclose(encoder.head(encoder(x)), model(x), rtol=1e-4, atol=1e-4)
 
@@ -48,14 +64,19 @@ def test_timm_splits_and_is_timms_own_forward(name):
 @torch.no_grad()
 @pytest.mark.parametrize("name", OPEN_CLIP)
 def test_open_clip_splits_and_is_open_clips_own_forward(name):
-    model, tokenizer = open_clip.create_model(name, load_weights=False), open_clip.get_tokenizer(name)
+    model, tokenizer = (
+        open_clip.create_model(name, load_weights=False),
+        open_clip.get_tokenizer(name),
+    )
     dual = xu.wrap(model, tokenizer=tokenizer)
     x = images(dual.image)
     assert_splits(dual.image, x)
     assert_splits(dual.text, TEXTS)
     model.eval()
     assert torch.allclose(dual.encode_image(x), model.encode_image(x), rtol=1e-4, atol=1e-5)
-    assert torch.allclose(dual.encode_text(TEXTS), model.encode_text(tokenizer(TEXTS)), rtol=1e-4, atol=1e-5)
+    assert torch.allclose(
+        dual.encode_text(TEXTS), model.encode_text(tokenizer(TEXTS)), rtol=1e-4, atol=1e-5
+    )
 
 
 @torch.no_grad()
@@ -78,7 +99,9 @@ def test_non_square_grids_and_extra_tokens():
     m = encoder.split(2).to_map(scores)
     assert m.shape == (1, 56, 84)
     assert m.max() <= 1
-    assert np.unravel_index(int(m[0].argmax()), (56, 84)) in [(r, c) for r in (20, 21) for c in (62, 63)]
+    assert np.unravel_index(int(m[0].argmax()), (56, 84)) in [
+        (r, c) for r in (20, 21) for c in (62, 63)
+    ]
 
 
 @torch.no_grad()
@@ -96,7 +119,9 @@ def test_texts_of_different_lengths_keep_their_own_embeddings(conse, which):
     m = split.to_map(scores, like=z)
     for row, words in zip(m, tokens):
         real = row[~row.isnan()]
-        assert real.tolist() == list(range(1, len(words) + 1))  # one score per token, special tokens dropped
+        assert real.tolist() == list(
+            range(1, len(words) + 1)
+        )  # one score per token, special tokens dropped
     assert tokens[0][-1] == "cat"
     with pytest.raises(ValueError, match="like="):
         split.suffix(z * 1.0)
@@ -106,7 +131,12 @@ def test_conse_knows_its_pictures(conse):
     photos = xu.load_dataset("photos")
     shown = {s.id: s for s in photos}
     texts = ["a cat", "a cup of coffee", "a rocket", "a motorcycle"]
-    x = torch.stack([conse.image.transform(shown[k].image) for k in ("chelsea", "coffee", "rocket", "motorcycle")])
+    x = torch.stack(
+        [
+            conse.image.transform(shown[k].image)
+            for k in ("chelsea", "coffee", "rocket", "motorcycle")
+        ]
+    )
     assert (conse.encode_image(x) @ conse.encode_text(texts).T).argmax(1).tolist() == [0, 1, 2, 3]
 
 
@@ -195,9 +225,13 @@ def test_random_weights_are_the_same_every_time_and_leave_the_random_state():
 
 
 def test_fit_covers_the_size_and_keeps_the_centre():
-    picture = Image.fromarray(np.arange(100 * 50, dtype=np.uint32).astype(np.uint8).reshape(50, 100))
+    picture = Image.fromarray(
+        np.arange(100 * 50, dtype=np.uint32).astype(np.uint8).reshape(50, 100)
+    )
     assert fit(picture, (50, 100)) is picture
-    assert np.array_equal(np.array(fit(picture, (50, 50), nearest=True)), np.array(picture)[:, 25:75])
+    assert np.array_equal(
+        np.array(fit(picture, (50, 50), nearest=True)), np.array(picture)[:, 25:75]
+    )
 
 
 def test_a_weight_file_cut_short_is_named(tmp_path):
@@ -211,7 +245,9 @@ def test_a_weight_file_cut_short_is_named(tmp_path):
 
 
 def test_weights_that_cannot_be_had_say_so(monkeypatch):
-    with pytest.raises(ValueError, match="open_clip has no weights 'opnai' for ViT-B-32: one of openai"):
+    with pytest.raises(
+        ValueError, match="open_clip has no weights 'opnai' for ViT-B-32: one of openai"
+    ):
         xu.load_model("open_clip/ViT-B-32", pretrained="opnai")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
@@ -219,7 +255,10 @@ def test_weights_that_cannot_be_had_say_so(monkeypatch):
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr("open_clip.create_model", unreachable)
-    with pytest.raises(FileNotFoundError, match="cannot get open_clip/ViT-B-32, pretrained='openai' from its hub.*no route to host"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="cannot get open_clip/ViT-B-32, pretrained='openai' from its hub.*no route to host",
+    ):
         xu.load_model("open_clip/ViT-B-32", pretrained="openai")
     monkeypatch.setattr("timm.create_model", unreachable)
     with pytest.raises(FileNotFoundError, match="cannot get timm/resnet18 from its hub"):

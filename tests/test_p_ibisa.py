@@ -7,7 +7,14 @@ from reference.p_ibisa_loop import p_ibisa_loop, p_ibisa_text_loop
 
 import xai_utils as xu
 from xai_utils.methods import p_ibisa
-from xai_utils.methods.masks import area, bicubic, grid_size, sample_grids, total_variation, upsample
+from xai_utils.methods.masks import (
+    area,
+    bicubic,
+    grid_size,
+    sample_grids,
+    total_variation,
+    upsample,
+)
 from xai_utils.methods.p_ibisa_inputs import sample_words
 
 FAST = dict(masks=4, steps=6, rate=8)
@@ -33,7 +40,9 @@ def test_equals_algorithm_1(small, options):
     encoder = xu.wrap(small.double())
     x, h = pair(torch.float64)
     result = p_ibisa(encoder, x, h, **FAST, **options)
-    loop = {k: v for k, v in options.items() if k != "why"} | dict(dissimilar=options.get("why") == "different")
+    loop = {k: v for k, v in options.items() if k != "why"} | dict(
+        dissimilar=options.get("why") == "different"
+    )
     starts = sample_grids(4, (4, 5), 3.0, 0)
     for i in range(3):
         literal = p_ibisa_loop(encoder, x[i], h[i], starts=starts, steps=6, lr=1.0, **loop)
@@ -41,9 +50,12 @@ def test_equals_algorithm_1(small, options):
 
 
 def test_equals_algorithm_1_on_a_real_architecture():
-    """All 15 steps in float64: in float32 Adam at rate 1 magnifies rounding of 1e-7 to 1e-2 of a mask within 15 steps."""
+    """All 15 steps in float64: in float32 Adam at rate 1 magnifies rounding of 1e-7 to 1e-2 of a
+    mask within 15 steps."""
     encoder = xu.wrap(timm.create_model("resnet10t", num_classes=0).double())
-    x = torch.randn(1, 3, *encoder.image_size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = torch.randn(
+        1, 3, *encoder.image_size, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     h = encoder(x)
     result = p_ibisa(encoder, x, h, masks=2)
     starts = sample_grids(2, grid_size(encoder.image_size, None), 3.0, 0)
@@ -55,7 +67,9 @@ def test_one_tenth_more_beta_is_another_map(planted):
     encoder = xu.wrap(planted)
     x = 1 + 0.1 * torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     one, other = (p_ibisa(encoder, x, encoder(x), rate=8, beta=b).map for b in (1.0, 1.1))
-    assert (one - other).abs().max() > 1e-3  # a hundred times what the comparison with Algorithm 1 allows
+    assert (
+        one - other
+    ).abs().max() > 1e-3  # a hundred times what the comparison with Algorithm 1 allows
 
 
 @pytest.mark.parametrize("options", [dict(), dict(beta=None, phi=None), dict(why="contrast")])
@@ -63,9 +77,15 @@ def test_batch_alone_and_chunk_agree(small, options):
     encoder, (x, h) = xu.wrap(small), pair()
     together = p_ibisa(encoder, x, h, **FAST, **options).map
     for i in range(3):
-        assert torch.allclose(together[i], p_ibisa(encoder, x[i : i + 1], h[i : i + 1], **FAST, **options).map[0], atol=1e-5)
+        assert torch.allclose(
+            together[i],
+            p_ibisa(encoder, x[i : i + 1], h[i : i + 1], **FAST, **options).map[0],
+            atol=1e-5,
+        )
     for chunk in (1, 3, 5, 100):
-        assert torch.allclose(together, p_ibisa(encoder, x, h, chunk=chunk, **FAST, **options).map, atol=1e-5)
+        assert torch.allclose(
+            together, p_ibisa(encoder, x, h, chunk=chunk, **FAST, **options).map, atol=1e-5
+        )
 
 
 def test_a_real_encoder_gives_the_same_bits_alone_in_a_batch_and_in_chunks(conse):
@@ -90,7 +110,9 @@ def test_finds_the_planted_patch(planted):
 def test_contrast_is_the_difference_of_two_maps(small):
     encoder, (x, h) = xu.wrap(small), pair()
     a = p_ibisa(encoder, x, h, why="contrast", **FAST)
-    similar, different = (p_ibisa(encoder, x, h, why=w, **FAST).map for w in ("similar", "different"))
+    similar, different = (
+        p_ibisa(encoder, x, h, why=w, **FAST).map for w in ("similar", "different")
+    )
     assert torch.equal(a.map, similar - different)
     assert a.signed
     assert a.cost == dict(forwards=48, backwards=48)
@@ -193,7 +215,9 @@ def test_wrong_size_and_class_targets_are_named(classifier):
 @pytest.mark.parametrize(("n", "length"), [(7, 224), (4, 32), (5, 37), (2, 2)])
 def test_upsample_is_torchs_bicubic_and_sigmoid(n, length):
     g = torch.randn(3, n, n + 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    literal = torch.sigmoid(torch.nn.functional.interpolate(g[:, None], size=(length, length + 5), mode="bicubic"))[:, 0]
+    literal = torch.sigmoid(
+        torch.nn.functional.interpolate(g[:, None], size=(length, length + 5), mode="bicubic")
+    )[:, 0]
     assert torch.allclose(upsample(g, (length, length + 5)), literal, atol=1e-6)
     assert torch.allclose(bicubic(n, length).sum(1), torch.ones(length), atol=1e-5)
 
@@ -226,9 +250,13 @@ def bert():
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        size = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
+        size = dict(
+            hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+        )
         config = BertConfig(**size, initializer_range=0.5)
-        return BertModel(config, add_pooling_layer=False).double().eval(), AutoTokenizer.from_pretrained(get_model_path())
+        return BertModel(
+            config, add_pooling_layer=False
+        ).double().eval(), AutoTokenizer.from_pretrained(get_model_path())
 
 
 @pytest.mark.parametrize(
@@ -253,7 +281,14 @@ def test_texts_equal_algorithm_1_word_by_word(bert, options):
     for text, words, target, row in zip(TEXTS, result.tokens, h, result.map):
         starts = sample_words(4, len(words), 3.0, 0)[:, 0]
         own = loop | dict(k=options.get("k", 3 * len(words)))
-        literal = p_ibisa_text_loop(model, encoder.tokenize([text])[0][0], tokenizer.pad_token_id, target, starts=starts, **own)
+        literal = p_ibisa_text_loop(
+            model,
+            encoder.tokenize([text])[0][0],
+            tokenizer.pad_token_id,
+            target,
+            starts=starts,
+            **own,
+        )
         assert (row[: len(words)] - literal).abs().max() < 1e-5
         assert row[len(words) :].isnan().all()
 
@@ -290,9 +325,15 @@ def test_special_tokens_stay_and_blanks_fill_what_goes(conse):
     none[:, 1] = 0  # the first word goes
     blanked = ids.clone()
     blanked[:, 1] = text.blank
-    assert torch.allclose(text.encode_ids(ids, valid, none, text.blank), text.encode_ids(blanked, valid), atol=1e-6)
-    assert torch.equal(text.encode_ids(ids, valid, torch.ones(ids.shape), text.blank), text.encode_ids(ids, valid))
-    half = text.parts.stem(ids, 0.5 * none)  # without `blank` an embedding is scaled, as RISE and NIB's protocol have it
+    assert torch.allclose(
+        text.encode_ids(ids, valid, none, text.blank), text.encode_ids(blanked, valid), atol=1e-6
+    )
+    assert torch.equal(
+        text.encode_ids(ids, valid, torch.ones(ids.shape), text.blank), text.encode_ids(ids, valid)
+    )
+    half = text.parts.stem(
+        ids, 0.5 * none
+    )  # without `blank` an embedding is scaled, as RISE and NIB's protocol have it
     assert not torch.allclose(half, text.parts.stem(ids, 0.5 * none, text.blank))
 
 
@@ -317,7 +358,9 @@ def test_works_on_the_text_side_of_clip():
     h = torch.randn(2, 512, generator=torch.Generator().manual_seed(0))
     a = p_ibisa(model.text, TEXTS[:2], h, masks=2, steps=2)
     assert [len(t) for t in a.tokens] == a.map.isfinite().sum(1).tolist()
-    assert torch.equal(a.map[0, : len(a.tokens[0])], p_ibisa(model.text, TEXTS[:1], h[:1], masks=2, steps=2).map[0])
+    assert torch.equal(
+        a.map[0, : len(a.tokens[0])], p_ibisa(model.text, TEXTS[:1], h[:1], masks=2, steps=2).map[0]
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,45 @@ import pandas as pd
 import pytest
 
 from xai_utils.gallery import write_index
-from xai_utils.papers import CLAUSE, ENOUGH, FAILS, HOLDS, OPEN, UNTESTABLE, claims, compare, decide, published, verdict
+from xai_utils.papers import (
+    CLAUSE,
+    ENOUGH,
+    FAILS,
+    HOLDS,
+    OPEN,
+    UNTESTABLE,
+    claims,
+    compare,
+    decide,
+    published,
+    verdict,
+)
 
 
-def table(values: dict, metric="mask-contrast", n=40, spread=0.1, modality="image", dataset="scenes"):
+def table(
+    values: dict, metric="mask-contrast", n=40, spread=0.1, modality="image", dataset="scenes"
+):
     """What `evaluate` returns, with given means; samples share a part, so that pairing matters."""
     rng = np.random.default_rng(0)
     shared = rng.normal(size=n)
     rows = [
-        dict(dataset=dataset, model="m", modality=modality, sample=str(i), target="", method=method, metric=metric,
-             value=mean + shared[i] + spread * rng.normal(), error="", forwards=0, backwards=0, seed=0)
-        for method, mean in values.items() for i in range(n)
-    ]  # fmt: skip
+        dict(
+            dataset=dataset,
+            model="m",
+            modality=modality,
+            sample=str(i),
+            target="",
+            method=method,
+            metric=metric,
+            value=mean + shared[i] + spread * rng.normal(),
+            error="",
+            forwards=0,
+            backwards=0,
+            seed=0,
+        )
+        for method, mean in values.items()
+        for i in range(n)
+    ]
     return pd.DataFrame(rows)
 
 
@@ -24,17 +51,24 @@ def test_every_claim_is_there_and_every_rule_can_be_read():
     assert len(claims()) == 129
     assert set(claims().paper) == {"p-ibisa", "m2ib", "nib", "adaib", "aha"}
     assert claims().notebook.str.match(r"\d\d_\w+").all()
-    rules = [clause.strip() for rule in claims().rule for clause in rule.split(";") if clause.strip()]
+    rules = [
+        clause.strip() for rule in claims().rule for clause in rule.split(";") if clause.strip()
+    ]
     assert len(rules) > 40
     assert all(CLAUSE.fullmatch(clause) for clause in rules)
 
 
 def test_a_claim_holds_only_if_every_paired_interval_lies_where_it_says():
-    assert verdict("p-ibisa-11", table({"p-ibisa": 0.5, "m2ib": 0.2, "nib": 0.1}, "iou")).outcome == HOLDS
+    assert (
+        verdict("p-ibisa-11", table({"p-ibisa": 0.5, "m2ib": 0.2, "nib": 0.1}, "iou")).outcome
+        == HOLDS
+    )
     one_rival = verdict("p-ibisa-11", table({"p-ibisa": 0.5, "m2ib": 0.2, "nib": 0.9}, "iou"))
     assert one_rival.outcome == FAILS
     assert one_rival.why == "1 of 2 comparisons as the rule says, 1 on the other side"
-    undecided = verdict("p-ibisa-11", table({"p-ibisa": 0.5, "m2ib": 0.5, "nib": 0.1}, "iou", spread=0.5))
+    undecided = verdict(
+        "p-ibisa-11", table({"p-ibisa": 0.5, "m2ib": 0.5, "nib": 0.1}, "iou", spread=0.5)
+    )
     assert undecided.outcome == OPEN
     assert undecided.why == "1 of 2 comparisons as the rule says, 0 on the other side"
     assert set(one_rival.evidence.n) == {40}
@@ -42,38 +76,72 @@ def test_a_claim_holds_only_if_every_paired_interval_lies_where_it_says():
 
 @pytest.mark.parametrize("nib", [0.1, 0.9])
 def test_few_samples_decide_nothing(nib):
-    few, enough = (verdict("p-ibisa-11", table({"p-ibisa": 0.5, "m2ib": 0.2, "nib": nib}, "iou", n=n)) for n in (ENOUGH - 1, ENOUGH))
+    few, enough = (
+        verdict("p-ibisa-11", table({"p-ibisa": 0.5, "m2ib": 0.2, "nib": nib}, "iou", n=n))
+        for n in (ENOUGH - 1, ENOUGH)
+    )
     assert enough.outcome == (HOLDS if nib < 0.5 else FAILS)
     assert few.outcome == OPEN
     assert few.why.endswith(f"2 with n below {ENOUGH}")
     assert not few.evidence[["holds", "opposite"]].any(axis=None)
-    assert [decide("p-ibisa-06", good, bad, "", n=n).outcome for good, bad, n in
-            ((True, False, 40), (False, True, 40), (False, False, 40), (True, False, 5))] == [HOLDS, FAILS, OPEN, OPEN]  # fmt: skip
+    assert [
+        decide("p-ibisa-06", good, bad, "", n=n).outcome
+        for good, bad, n in (
+            (True, False, 40),
+            (False, True, 40),
+            (False, False, 40),
+            (True, False, 5),
+        )
+    ] == [HOLDS, FAILS, OPEN, OPEN]
 
 
 def test_pairing_finds_what_separate_intervals_would_hide():
-    close = table({"p-ibisa": 0.1, "m2ib": 0.0, "nib": 0.0}, "iou", spread=0.02)  # the samples themselves vary ten times more
+    close = table(
+        {"p-ibisa": 0.1, "m2ib": 0.0, "nib": 0.0}, "iou", spread=0.02
+    )  # the samples themselves vary ten times more
     assert verdict("p-ibisa-11", close).outcome == HOLDS
 
 
 def test_every_data_set_counts():
-    both = pd.concat([table({"p-ibisa": 0.5, "m2ib": 0.2, "nib": 0.1}, "iou"),
-                      table({"p-ibisa": 0.0, "m2ib": 0.2, "nib": 0.1}, "iou", dataset="photos")])  # fmt: skip
+    both = pd.concat(
+        [
+            table({"p-ibisa": 0.5, "m2ib": 0.2, "nib": 0.1}, "iou"),
+            table({"p-ibisa": 0.0, "m2ib": 0.2, "nib": 0.1}, "iou", dataset="photos"),
+        ]
+    )
     assert verdict("p-ibisa-11", both).outcome == FAILS
 
 
 def test_margins_numbers_and_closeness():
     t = table({"p-ibisa": 0.1, "random": 0.0})
-    assert verdict("p-ibisa-12", t).outcome == OPEN  # against the number 0 the samples' own spread counts
-    assert verdict("p-ibisa-12", t.assign(value=t.value / 10 + t.method.map({"p-ibisa": 0.5, "random": 0.0}))).outcome == HOLDS
-    near = pd.concat([table({"p-ibisa": 0.5, "ibisa": 0.51}, m, spread=0.01) for m in ("morf", "lerf")])
+    assert (
+        verdict("p-ibisa-12", t).outcome == OPEN
+    )  # against the number 0 the samples' own spread counts
+    assert (
+        verdict(
+            "p-ibisa-12",
+            t.assign(value=t.value / 10 + t.method.map({"p-ibisa": 0.5, "random": 0.0})),
+        ).outcome
+        == HOLDS
+    )
+    near = pd.concat(
+        [table({"p-ibisa": 0.5, "ibisa": 0.51}, m, spread=0.01) for m in ("morf", "lerf")]
+    )
     assert verdict("p-ibisa-08", near).outcome == HOLDS
-    far = pd.concat([table({"p-ibisa": 0.5, "ibisa": 0.54}, m, spread=0.01) for m in ("morf", "lerf")])
+    far = pd.concat(
+        [table({"p-ibisa": 0.5, "ibisa": 0.54}, m, spread=0.01) for m in ("morf", "lerf")]
+    )
     assert verdict("p-ibisa-08", far).outcome == FAILS
-    lead = pd.concat([table({"p-ibisa": 15, "rise": 0, "m2ib": 0, "nib": 0}, "conf-incr"),
-                      table({"p-ibisa": -1, "rise": 0, "m2ib": 0, "nib": 0}, "conf-drop")])  # fmt: skip
+    lead = pd.concat(
+        [
+            table({"p-ibisa": 15, "rise": 0, "m2ib": 0, "nib": 0}, "conf-incr"),
+            table({"p-ibisa": -1, "rise": 0, "m2ib": 0, "nib": 0}, "conf-drop"),
+        ]
+    )
     assert verdict("p-ibisa-03", lead).outcome == HOLDS
-    assert verdict("p-ibisa-03", lead.assign(value=lead.value / 2)).outcome == FAILS  # 7.5 is less than 12
+    assert (
+        verdict("p-ibisa-03", lead.assign(value=lead.value / 2)).outcome == FAILS
+    )  # 7.5 is less than 12
 
 
 def test_failed_samples_are_left_out_in_pairs():
@@ -117,13 +185,18 @@ def test_the_page_of_claims_shows_verdicts_and_what_is_still_open(tmp_path, monk
     folder.mkdir(parents=True)
     monkeypatch.setenv("XAI_FIGURES", str(folder))
     v = verdict("p-ibisa-11", table({"p-ibisa": 0.5, "m2ib": 0.2, "nib": 0.9}, "iou"))
-    by_hand = replace(verdict("p-ibisa-05"), evidence=pd.DataFrame([{"side": "text", "hit": 0.25}]))  # decided by a notebook's code
+    by_hand = replace(
+        verdict("p-ibisa-05"), evidence=pd.DataFrame([{"side": "text", "hit": 0.25}])
+    )  # decided by a notebook's code
     plots.show_verdicts([v, by_hand], "11")
     index = write_index(tmp_path / "figures").read_text()
     page = (tmp_path / "figures" / "claims.html").read_text()
     assert 'href="claims.html"' in index
     assert "claim-p-ibisa" not in index
-    assert "0 “holds”, 1 “does not hold”, 0 “not decided with this n”, 1 “cannot be tested here”" in page
+    assert (
+        "0 “holds”, 1 “does not hold”, 0 “not decided with this n”, 1 “cannot be tested here”"
+        in page
+    )
     assert "iou: p-ibisa &gt; nib: difference" in page
     assert "side text, hit 0.25" in page
     assert page.count("not tested yet") == 127

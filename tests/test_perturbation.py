@@ -18,24 +18,46 @@ from xai_utils.metrics import (
 from xai_utils.metrics.captions import SCORES
 from xai_utils.metrics.perturbation import block_ranks, reference_image
 
-CURVES = [morf, lerf, deletion_auc, insertion_auc, positive_perturbation_auc, negative_perturbation_auc]
+CURVES = [
+    morf,
+    lerf,
+    deletion_auc,
+    insertion_auc,
+    positive_perturbation_auc,
+    negative_perturbation_auc,
+]
 
 
 def small_cases(b=3, size=32):
     g = torch.Generator().manual_seed(0)
-    return torch.randn(b, 3, size, size, generator=g), torch.randn(b, 10, generator=g), torch.rand(b, size, size, generator=g)
+    return (
+        torch.randn(b, 3, size, size, generator=g),
+        torch.randn(b, 10, generator=g),
+        torch.rand(b, size, size, generator=g),
+    )
 
 
 @pytest.mark.parametrize("first", ["most", "least"])
-@pytest.mark.parametrize(("block", "insert", "reference"), [(8, False, "zero"), (16, True, "blur"), (5, False, "mean")])
+@pytest.mark.parametrize(
+    ("block", "insert", "reference"), [(8, False, "zero"), (16, True, "blur"), (5, False, "mean")]
+)
 def test_the_curve_is_the_literal_loop(small, first, block, insert, reference):
     encoder = xu.wrap(small)
     x, h, map = small_cases()
-    fast = perturbation_curve(encoder, x, h, map, first=first, block=block, insert=insert, reference=reference, chunk=7)
+    fast = perturbation_curve(
+        encoder, x, h, map, first=first, block=block, insert=insert, reference=reference, chunk=7
+    )
     other = reference_image(encoder, x, reference)
     for i in range(len(x)):
         slow = perturbation_curve_loop(
-            encoder.whole, x[i], h[i], map[i], block=block, first=first, reference=other[i], insert=insert
+            encoder.whole,
+            x[i],
+            h[i],
+            map[i],
+            block=block,
+            first=first,
+            reference=other[i],
+            insert=insert,
         )
         assert torch.allclose(fast[i], torch.tensor(slow), atol=1e-5)
 
@@ -45,7 +67,14 @@ def test_class_targets_follow_the_probability(classifier):
     map = torch.rand(1, 224, 224, generator=torch.Generator().manual_seed(1))
     fast = perturbation_curve(classifier, x, torch.tensor([7]), map, first="most", block=56)
     slow = perturbation_curve_loop(
-        classifier, x[0], 7, map[0], block=56, first="most", reference=torch.zeros_like(x[0]), head=classifier.head
+        classifier,
+        x[0],
+        7,
+        map[0],
+        block=56,
+        first="most",
+        reference=torch.zeros_like(x[0]),
+        head=classifier.head,
     )
     assert torch.allclose(fast[0], torch.tensor(slow), atol=1e-5)
 
@@ -80,7 +109,9 @@ class Corner(nn.Module):
 def corner():
     from dataclasses import replace
 
-    encoder = replace(xu.wrap(Corner()), head=lambda h: 20 * h - torch.tensor([10.0, 0.0]))  # class 0 above one half
+    encoder = replace(
+        xu.wrap(Corner()), head=lambda h: 20 * h - torch.tensor([10.0, 0.0])
+    )  # class 0 above one half
     best = torch.zeros(1, 32, 32)
     best[:, :8, :8] = 1
     return encoder, torch.ones(1, 3, 32, 32), torch.tensor([0]), best
@@ -90,7 +121,11 @@ def test_perfect_and_worst_map():
     encoder, x, target, best = corner()
     random = torch.rand(1, 32, 32, generator=torch.Generator().manual_seed(3))
     for metric in CURVES:
-        options = dict(reference="zero") if "auc" in metric.slug and "perturbation" not in metric.slug else {}
+        options = (
+            dict(reference="zero")
+            if "auc" in metric.slug and "perturbation" not in metric.slug
+            else {}
+        )
         values = [metric(encoder, x, target, m, **options).item() for m in (best, random, -best)]
         if metric.higher_is_better:
             values = values[::-1]
@@ -105,7 +140,10 @@ def test_only_the_order_of_the_map_counts_and_batches_do_not(metric):
     g = torch.Generator().manual_seed(0)
     maps = torch.rand(3, 32, 32, generator=g)
     x, target = x.repeat(3, 1, 1, 1) * torch.rand(3, 1, 1, 1, generator=g), target.repeat(3)
-    if metric.slug in ("morf", "lerf"):  # blocks are ranked by their mean: an affine change keeps the order
+    if metric.slug in (
+        "morf",
+        "lerf",
+    ):  # blocks are ranked by their mean: an affine change keeps the order
         changed = [3 * maps + 7]
     else:
         changed = [maps**3, maps.exp(), 3 * maps + 7]
@@ -113,7 +151,9 @@ def test_only_the_order_of_the_map_counts_and_batches_do_not(metric):
     assert whole.shape == (3,)
     for other in changed:
         assert torch.equal(metric(encoder, x, target, other), whole)
-    alone = torch.cat([metric(encoder, x[i : i + 1], target[i : i + 1], maps[i : i + 1]) for i in range(3)])
+    alone = torch.cat(
+        [metric(encoder, x[i : i + 1], target[i : i + 1], maps[i : i + 1]) for i in range(3)]
+    )
     assert torch.allclose(whole, alone, atol=1e-6)
 
 
@@ -127,18 +167,27 @@ def test_ties_are_broken_at_random_but_always_alike():
 def test_references(classifier):
     x = torch.randn(2, 3, 224, 224)
     black = reference_image(classifier, x, "black")
-    raw = black * torch.tensor(classifier.std).view(1, 3, 1, 1) + torch.tensor(classifier.mean).view(1, 3, 1, 1)
+    raw = black * torch.tensor(classifier.std).view(1, 3, 1, 1) + torch.tensor(
+        classifier.mean
+    ).view(1, 3, 1, 1)
     assert torch.allclose(raw, torch.zeros(()), atol=1e-6)
     assert torch.allclose(reference_image(classifier, x, "mean")[:, :, 0, 0], x.mean((2, 3)))
     assert reference_image(classifier, x, "blur").std() < 0.2 * x.std()
-    with pytest.raises(ValueError, match="reference must be one of zero, black, mean, blur, got 'white'"):
+    with pytest.raises(
+        ValueError, match="reference must be one of zero, black, mean, blur, got 'white'"
+    ):
         reference_image(classifier, x, "white")
 
 
 def test_all_references_are_averaged(small):
     x, h, map = small_cases()
-    each = [deletion_auc(xu.wrap(small), x, h, map, reference=r, steps=8) for r in ("black", "mean", "blur")]
-    assert torch.allclose(deletion_auc(xu.wrap(small), x, h, map, steps=8), torch.stack(each).mean(0))
+    each = [
+        deletion_auc(xu.wrap(small), x, h, map, reference=r, steps=8)
+        for r in ("black", "mean", "blur")
+    ]
+    assert torch.allclose(
+        deletion_auc(xu.wrap(small), x, h, map, steps=8), torch.stack(each).mean(0)
+    )
 
 
 @pytest.mark.parametrize(
@@ -161,18 +210,24 @@ def test_class_targets_need_a_head_and_a_class(small, classifier):
     with pytest.raises(ValueError, match="no classifier head"):
         morf(xu.wrap(small), x, torch.tensor([1, 2, 3]), map)
     with pytest.raises(ValueError, match=r"lie in 0\.\.999"):
-        morf(classifier, torch.zeros(1, 3, 224, 224), torch.tensor([1000]), torch.zeros(1, 224, 224))
+        morf(
+            classifier, torch.zeros(1, 3, 224, 224), torch.tensor([1000]), torch.zeros(1, 224, 224)
+        )
 
 
 def test_captions_change_when_what_they_name_goes():
     encoder, x, target, best = corner()
 
     def captioner(images):
-        return ["a red corner" if there > 0.5 else "nothing at all" for there in images[:, 0, :8, :8].mean((1, 2))]
+        return [
+            "a red corner" if there > 0.5 else "nothing at all"
+            for there in images[:, 0, :8, :8].mean((1, 2))
+        ]
 
     for score in ("bleu", "rouge1", "rouge2", "rougel"):
         options = dict(captioner=captioner, score=score, steps=16)
-        # the one block that matters goes first: no caption is like the first one; last: 15 of 16 are
+        # the one block that matters goes first: no caption is like the first one; last: 15 of 16
+        # are
         assert cap_morf(encoder, x, target, best, **options).item() == pytest.approx(0, abs=1e-6)
         assert cap_lerf(encoder, x, target, best, **options).item() == pytest.approx(15 / 16)
     with pytest.raises(ValueError, match="score must be one of meteor, bleu"):
@@ -198,19 +253,30 @@ def test_retrieval_captioner_names_photographs(conse):
 
     bank = ["a cat", "a cup of coffee", "a rocket", "a motorcycle"]
     photos = {s.id: s for s in xu.load_dataset("photos")}
-    x = torch.stack([conse.image.transform(photos[k].image) for k in ("chelsea", "coffee", "motorcycle")])
+    x = torch.stack(
+        [conse.image.transform(photos[k].image) for k in ("chelsea", "coffee", "motorcycle")]
+    )
     assert retrieval_captioner(conse, bank)(x) == ["a cat", "a cup of coffee", "a motorcycle"]
 
 
 def test_blip_captioner_undoes_the_normalisation(conse):
-    """The wiring, on a BLIP of a few random weights and a processor that shows what it was given."""
+    """The wiring, on a BLIP of a few random weights and a processor that shows what it was
+    given."""
     from transformers import BlipConfig, BlipForConditionalGeneration
 
     from xai_utils.metrics import blip_captioner
 
     small = dict(hidden_size=16, intermediate_size=16, num_attention_heads=2, num_hidden_layers=1)
     config = BlipConfig(
-        text_config=dict(**small, vocab_size=40, bos_token_id=1, eos_token_id=2, sep_token_id=2, pad_token_id=0, encoder_hidden_size=16),
+        text_config=dict(
+            **small,
+            vocab_size=40,
+            bos_token_id=1,
+            eos_token_id=2,
+            sep_token_id=2,
+            pad_token_id=0,
+            encoder_hidden_size=16,
+        ),
         vision_config=dict(**small, image_size=32, patch_size=16),
     )
     seen = []
@@ -225,9 +291,9 @@ def test_blip_captioner_undoes_the_normalisation(conse):
         def batch_decode(self, ids, skip_special_tokens):
             return [" ".join(map(str, row.tolist())) for row in ids]
 
-    captions = blip_captioner(conse.image, BlipForConditionalGeneration(config).eval(), Processor(), tokens=4)(
-        torch.zeros(2, 3, 224, 224)
-    )
+    captions = blip_captioner(
+        conse.image, BlipForConditionalGeneration(config).eval(), Processor(), tokens=4
+    )(torch.zeros(2, 3, 224, 224))
     assert len(captions) == 2
     assert captions[0] == captions[1]
     assert torch.allclose(seen[0].mean((1, 2)), torch.tensor(conse.image.mean))

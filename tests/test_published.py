@@ -1,4 +1,5 @@
-"""The papers' own encoders. No weights are fetched: files of the published names are made here, with random numbers."""
+"""The papers' own encoders. No weights are fetched: files of the published names are made here,
+with random numbers."""
 
 import argparse
 import re
@@ -75,10 +76,22 @@ def random_resnet() -> torch.nn.Module:
 
 def random_ibot(width=384) -> dict:
     """The names and shapes of models/vision_transformer.py in iBOT's repository, num_classes=0."""
-    shapes = {"cls_token": (1, 1, width), "pos_embed": (1, 197, width), "norm.weight": (width,), "norm.bias": (width,),
-              "patch_embed.proj.weight": (width, 3, 16, 16), "patch_embed.proj.bias": (width,)}  # fmt: skip
-    layers = {"norm1": (width,), "attn.qkv": (3 * width, width), "attn.proj": (width, width), "norm2": (width,),
-              "mlp.fc1": (4 * width, width), "mlp.fc2": (width, 4 * width)}  # fmt: skip
+    shapes = {
+        "cls_token": (1, 1, width),
+        "pos_embed": (1, 197, width),
+        "norm.weight": (width,),
+        "norm.bias": (width,),
+        "patch_embed.proj.weight": (width, 3, 16, 16),
+        "patch_embed.proj.bias": (width,),
+    }
+    layers = {
+        "norm1": (width,),
+        "attn.qkv": (3 * width, width),
+        "attn.proj": (width, width),
+        "norm2": (width,),
+        "mlp.fc1": (4 * width, width),
+        "mlp.fc2": (width, 4 * width),
+    }
     for i in range(12):
         for layer, shape in layers.items():
             shapes |= {f"blocks.{i}.{layer}.weight": shape, f"blocks.{i}.{layer}.bias": shape[:1]}
@@ -86,10 +99,19 @@ def random_ibot(width=384) -> dict:
 
 
 def swav_file(state: dict) -> dict:
-    """The names that https://github.com/facebookresearch/swav/issues/109 lists beside the backbone's."""
-    head = {f"projection_head.{i}": torch.randn(2) for i in ("0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean")}
-    head |= {f"projection_head.{i}": torch.randn(2) for i in ("1.running_var", "1.num_batches_tracked", "3.weight", "3.bias")}
-    return {f"module.{k}": v for k, v in {**state, **head, "prototypes.weight": torch.randn(2)}.items()}
+    """The names that https://github.com/facebookresearch/swav/issues/109 lists beside the
+    backbone's."""
+    head = {
+        f"projection_head.{i}": torch.randn(2)
+        for i in ("0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean")
+    }
+    head |= {
+        f"projection_head.{i}": torch.randn(2)
+        for i in ("1.running_var", "1.num_batches_tracked", "3.weight", "3.bias")
+    }
+    return {
+        f"module.{k}": v for k, v in {**state, **head, "prototypes.weight": torch.randn(2)}.items()
+    }
 
 
 def test_the_table_knows_every_name():
@@ -105,26 +127,43 @@ def test_architecture_preprocessing_and_splits(name):
     encoder = xu.load_model(name, pretrained="random", device="cpu")
     assert (encoder.name, encoder.dim, encoder.tokens, encoder.depth) == (name, dim, tokens, depth)
     assert (encoder.image_size, (encoder.mean, encoder.std)) == ((224, 224), colours)
-    assert getattr(encoder.head, "out_features", None) == classes or encoder.head(torch.zeros(1, dim)).shape == (1, classes)
-    if name not in ("dino-vit-b-16", "ibot-vit-b-16"):  # the same model as vit-b-16 but for its classifier
-        assert_splits(encoder, picture(), layers=(1, 4) if name == "vgg16" else None)  # a second a pass
+    assert getattr(encoder.head, "out_features", None) == classes or encoder.head(
+        torch.zeros(1, dim)
+    ).shape == (1, classes)
+    if name not in (
+        "dino-vit-b-16",
+        "ibot-vit-b-16",
+    ):  # the same model as vit-b-16 but for its classifier
+        assert_splits(
+            encoder, picture(), layers=(1, 4) if name == "vgg16" else None
+        )  # a second a pass
 
 
 @torch.no_grad()
 def test_clip_is_openais():
     dual = xu.load_model("clip-vit-b-32", pretrained="random", device="cpu")
-    assert (dual.image.mean, dual.image.std) == (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+    assert (dual.image.mean, dual.image.std) == (
+        open_clip.OPENAI_DATASET_MEAN,
+        open_clip.OPENAI_DATASET_STD,
+    )
     assert dual.image.tokens == (1, (7, 7))
     assert isinstance(dual.image.parts.blocks[0].mlp.gelu, open_clip.transformer.QuickGELU)
     assert_splits(dual.image, picture())
     assert_splits(dual.text, ["a cat", "a man walks his dog"])
 
 
-@pytest.mark.parametrize(("name", "tag", "quick"), [("ViT-B-32", "openai", True), ("ViT-B-32", "laion2b_s34b_b79k", False)])
-def test_open_clip_gets_the_activation_that_its_weights_were_trained_with(monkeypatch, name, tag, quick):
+@pytest.mark.parametrize(
+    ("name", "tag", "quick"),
+    [("ViT-B-32", "openai", True), ("ViT-B-32", "laion2b_s34b_b79k", False)],
+)
+def test_open_clip_gets_the_activation_that_its_weights_were_trained_with(
+    monkeypatch, name, tag, quick
+):
     calls = []
     monkeypatch.setattr("xai_utils.models.hub_answers", lambda: True)
-    monkeypatch.setattr("open_clip.create_model", lambda *a, **options: calls.append(options) or open_clip.nowhere)
+    monkeypatch.setattr(
+        "open_clip.create_model", lambda *a, **options: calls.append(options) or open_clip.nowhere
+    )
     with pytest.raises(AttributeError):
         xu.load_model(f"open_clip/{name}", pretrained=tag)
     assert calls[0]["force_quick_gelu"] is quick
@@ -132,15 +171,28 @@ def test_open_clip_gets_the_activation_that_its_weights_were_trained_with(monkey
 
 @torch.no_grad()
 def test_beit_splits_and_is_timms_own_forward():
-    model = timm.create_model("beit_base_patch16_224", depth=2, embed_dim=64, num_heads=2, use_abs_pos_emb=True).eval()
+    model = timm.create_model(
+        "beit_base_patch16_224", depth=2, embed_dim=64, num_heads=2, use_abs_pos_emb=True
+    ).eval()
     for p in model.parameters():
         p.uniform_(-0.1, 0.1)  # the position biases start at zero
     encoder, x = xu.wrap(model), picture(2)
-    assert torch.allclose(encoder(x), model.forward_head(model.forward_features(x), pre_logits=True), rtol=1e-4, atol=1e-5)
+    assert torch.allclose(
+        encoder(x),
+        model.forward_head(model.forward_features(x), pre_logits=True),
+        rtol=1e-4,
+        atol=1e-5,
+    )
     assert torch.allclose(encoder.head(encoder(x)), model(x), rtol=1e-4, atol=1e-5)
     assert_splits(encoder, x)
-    shared = timm.create_model("beit_base_patch16_224", depth=2, embed_dim=64, num_heads=2, use_rel_pos_bias=False,
-                               use_shared_rel_pos_bias=True)  # fmt: skip
+    shared = timm.create_model(
+        "beit_base_patch16_224",
+        depth=2,
+        embed_dim=64,
+        num_heads=2,
+        use_rel_pos_bias=False,
+        use_shared_rel_pos_bias=True,
+    )
     for p in shared.parameters():
         p.uniform_(-0.1, 0.1)
     with pytest.raises(ValueError, match="has no split"):  # rather none than a wrong one
@@ -149,10 +201,17 @@ def test_beit_splits_and_is_timms_own_forward():
 
 @pytest.mark.parametrize("name", PAPER_NAMES)
 def test_without_a_network_one_line_says_what_from_where_and_where_to_put_it(weights, name):
-    with torch.device("meta"), pytest.raises(FileNotFoundError, match=f"^cannot get {name} ") as caught:  # builds quickly
+    with (
+        torch.device("meta"),
+        pytest.raises(FileNotFoundError, match=f"^cannot get {name} ") as caught,
+    ):  # builds quickly
         xu.load_model(name)
     said = str(caught.value)
-    where = CHECKPOINTS[name].url if name in CHECKPOINTS else f"{huggingface_hub.constants.ENDPOINT}/timm/"
+    where = (
+        CHECKPOINTS[name].url
+        if name in CHECKPOINTS
+        else f"{huggingface_hub.constants.ENDPOINT}/timm/"
+    )
     assert where in said
     assert f" at {weights}/{name}." in said
     assert "XAI_WEIGHTS" in said
@@ -165,7 +224,9 @@ def test_without_a_network_one_line_says_what_from_where_and_where_to_put_it(wei
 def test_published_resnets_are_torchvisions(weights, name):
     model = random_resnet()
     state = swav_file(model.state_dict()) if name == "swav-resnet50" else model.state_dict()
-    torch.save(state, weights / f"{name}.pth", _use_new_zipfile_serialization=name != "swav-resnet50")  # 2020: the old form
+    torch.save(
+        state, weights / f"{name}.pth", _use_new_zipfile_serialization=name != "swav-resnet50"
+    )  # 2020: the old form
     encoder, x = xu.load_model(name, device="cpu"), picture()
     same = timm.create_model("resnet50", num_classes=0)
     same.load_state_dict(model.state_dict())
@@ -176,19 +237,28 @@ def test_published_resnets_are_torchvisions(weights, name):
 @torch.no_grad()
 def test_published_ibot_is_timms_vit(weights):
     state = random_ibot()
-    head = {f"head.{k}": torch.randn(2) for k in ("mlp.0.weight", "mlp.0.bias", "last_layer.weight_g", "last_layer.weight_v")}
+    head = {
+        f"head.{k}": torch.randn(2)
+        for k in ("mlp.0.weight", "mlp.0.bias", "last_layer.weight_g", "last_layer.weight_v")
+    }
     torch.save({"state_dict": {**state, **head}}, weights / "ibot-vit-s-16.pth")
     encoder, x = xu.load_model("ibot-vit-s-16", device="cpu"), picture()
     model = timm.create_model("vit_small_patch16_224", num_classes=0).eval()
     model.load_state_dict(state)
     assert torch.equal(encoder(x), xu.wrap(model)(x))
     assert torch.allclose(encoder(x), model(x), rtol=1e-4, atol=1e-5)
-    assert random_ibot(768).keys() == timm.create_model("vit_base_patch16_224", num_classes=0).state_dict().keys()
+    assert (
+        random_ibot(768).keys()
+        == timm.create_model("vit_base_patch16_224", num_classes=0).state_dict().keys()
+    )
 
 
 def test_what_training_puts_around_the_weights_comes_off():
     a, b = torch.zeros(1), torch.ones(1)
-    assert bare({"epoch": 3, "student": {}, "teacher": {"module.backbone.a": a, "head.b": b}}) == {"a": a, "head.b": b}
+    assert bare({"epoch": 3, "student": {}, "teacher": {"module.backbone.a": a, "head.b": b}}) == {
+        "a": a,
+        "head.b": b,
+    }
     assert bare({"model": {"module.backbone.a": a}, "optimizer": {"state": {}}}) == {"a": a}
     assert bare({"state_dict": {"encoder.a": a, "encoder_b": b}}) == {"a": a, "encoder_b": b}
     assert bare([a]) == {}
@@ -218,7 +288,9 @@ def test_a_file_that_does_not_fit_names_the_keys(small_row, change, message):
     state, path = small_row
     change(state)
     torch.save(state, path)
-    with pytest.raises(ValueError, match=f"{re.escape(str(path))} does not fit resnet10t.*{message}"):
+    with pytest.raises(
+        ValueError, match=f"{re.escape(str(path))} does not fit resnet10t.*{message}"
+    ):
         xu.load_model("barlow-twins-resnet50")
 
 
@@ -230,7 +302,9 @@ def test_a_file_cut_short_or_with_more_than_weights_in_it(small_row):
     odd = path.read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"<html>not found</html>", odd):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"barlow-twins-resnet50 at .* cannot be read .*Remove the file") as caught:
+        with pytest.raises(
+            ValueError, match=r"barlow-twins-resnet50 at .* cannot be read .*Remove the file"
+        ) as caught:
             xu.load_model("barlow-twins-resnet50")
         assert "\n" not in str(caught.value)
         assert path.read_bytes() == content  # it is the user's
@@ -246,7 +320,9 @@ def test_a_download_gets_its_name_when_it_is_whole(small_row, monkeypatch):
 
     path.unlink()
     monkeypatch.setattr("torch.hub.download_url_to_file", download)
-    with pytest.raises(FileNotFoundError, match="cannot get barlow-twins-resnet50 from https://.*cannot be read"):
+    with pytest.raises(
+        FileNotFoundError, match="cannot get barlow-twins-resnet50 from https://.*cannot be read"
+    ):
         xu.load_model("barlow-twins-resnet50")
     assert not list(path.parent.iterdir())
     first, again = (xu.load_model("barlow-twins-resnet50", device="cpu") for _ in range(2))
@@ -258,7 +334,11 @@ def test_a_download_gets_its_name_when_it_is_whole(small_row, monkeypatch):
 
 @torch.no_grad()
 def test_a_hubs_file_put_there_by_hand_is_taken(weights, monkeypatch):
-    row = replace(CARRIED["dinov2-vit-b-14"], model="vit_small_patch14_dinov2.lvd142m", options={"img_size": 28, "depth": 1})
+    row = replace(
+        CARRIED["dinov2-vit-b-14"],
+        model="vit_small_patch14_dinov2.lvd142m",
+        options={"img_size": 28, "depth": 1},
+    )
     monkeypatch.setitem(CARRIED, "dinov2-vit-b-14", row)
     big = timm.create_model("vit_small_patch14_dinov2", img_size=56, depth=1)
     model = timm.create_model("vit_small_patch14_dinov2", img_size=28, depth=1)
@@ -269,16 +349,25 @@ def test_a_hubs_file_put_there_by_hand_is_taken(weights, monkeypatch):
         same = encoder.weights["blocks.0.attn.qkv.weight"]
         assert torch.equal(same, source.blocks[0].attn.qkv.weight)
     weight_file("dinov2-vit-b-14").write_bytes(b"cut short")
-    with pytest.raises(ValueError, match="dinov2-vit-b-14.safetensors does not hold the weights of vit_small_patch14"):
+    with pytest.raises(
+        ValueError,
+        match="dinov2-vit-b-14.safetensors does not hold the weights of vit_small_patch14",
+    ):
         xu.load_model("dinov2-vit-b-14")
 
 
 def test_clips_file_put_there_by_hand_is_taken(weights, monkeypatch):
     weight_file("clip-vit-b-32").write_bytes(b"cut short")
-    with pytest.raises(ValueError, match="clip-vit-b-32.safetensors does not hold the weights of open_clip/ViT-B-32"):
+    with pytest.raises(
+        ValueError,
+        match="clip-vit-b-32.safetensors does not hold the weights of open_clip/ViT-B-32",
+    ):
         xu.load_model("clip-vit-b-32")
     loaded = []
-    monkeypatch.setattr("open_clip.factory.load_checkpoint", lambda model, path, **options: loaded.append((model, path)))
+    monkeypatch.setattr(
+        "open_clip.factory.load_checkpoint",
+        lambda model, path, **options: loaded.append((model, path)),
+    )
     dual = xu.load_model("clip-vit-b-32", device="cpu")
     assert loaded[0][1] == str(weight_file("clip-vit-b-32"))
     assert dual.image.mean == open_clip.OPENAI_DATASET_MEAN
@@ -286,12 +375,16 @@ def test_clips_file_put_there_by_hand_is_taken(weights, monkeypatch):
 
 def test_pretrained_is_none_or_random_for_a_papers_name():
     for name in ("swav-resnet50", "vgg16"):
-        with pytest.raises(ValueError, match=f'pretrained must be None .* or "random" for {name}, got \'yes\''):
+        with pytest.raises(
+            ValueError, match=f"pretrained must be None .* or \"random\" for {name}, got 'yes'"
+        ):
             xu.load_model(name, pretrained="yes")
     x = picture()
     one, two = (xu.load_model("swav-resnet50", pretrained="random", device="cpu") for _ in range(2))
     assert torch.equal(one(x), two(x))
-    one, two = (xu.load_model("timm/resnet18", pretrained=p, device="cpu") for p in ("random", None))
+    one, two = (
+        xu.load_model("timm/resnet18", pretrained=p, device="cpu") for p in ("random", None)
+    )
     assert torch.equal(one(x), two(x))
 
 

@@ -15,7 +15,11 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 def notebook(path, *cells):
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
-    nb.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nb.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
     nb.cells[0].metadata["tags"] = ["parameters"]
     nbformat.write(nb, path)
     return path
@@ -23,17 +27,26 @@ def notebook(path, *cells):
 
 def run(*args):
     """As the Makefile calls it."""
-    return subprocess.run([sys.executable, "-P", "xai_utils/runs.py", *map(str, args)], capture_output=True, text=True, cwd=ROOT)
+    return subprocess.run(
+        [sys.executable, "-P", "xai_utils/runs.py", *map(str, args)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
 
 
 def test_a_failing_cell_fails_the_run_is_named_and_leaves_no_fresh_target(tmp_path):
-    source = notebook(tmp_path / "99_broken.ipynb", "n: int = 1", "n + 1", "raise RuntimeError('on purpose')")
+    source = notebook(
+        tmp_path / "99_broken.ipynb", "n: int = 1", "n + 1", "raise RuntimeError('on purpose')"
+    )
     target = tmp_path / "build" / source.name
     target.parent.mkdir()
     target.write_text("stale")
     done = run("notebook", source, target, "-p", "n", 2)
     assert done.returncode == 1
-    assert "99_broken.ipynb: cell In [4]" in done.stderr  # the parameters of the run are a cell of their own
+    assert (
+        "99_broken.ipynb: cell In [4]" in done.stderr
+    )  # the parameters of the run are a cell of their own
     assert "RuntimeError: on purpose" in done.stderr
     assert not target.exists()
 
@@ -44,7 +57,10 @@ def test_parameters_reach_the_notebook_and_unknown_ones_are_an_error(tmp_path, m
     assert run("notebook", source, target, "-p", "n", 7).returncode == 0
     assert "n is 7" in target.read_text()
     assert (target.parent / "figures").is_dir()
-    for given, said in ((["-p", "m", "7"], "has no parameter m"), (["--profile", "mine"], "unknown profile")):
+    for given, said in (
+        (["-p", "m", "7"], "has no parameter m"),
+        (["--profile", "mine"], "unknown profile"),
+    ):
         monkeypatch.setattr(sys, "argv", ["runs", "notebook", str(source), str(target), *given])
         assert runs.main() == 1
         assert said in capsys.readouterr().err
@@ -71,12 +87,16 @@ def test_notebooks_are_as_a_reader_wants_them(path):
     assert all(len(c.source.splitlines()) <= 20 for c in code)
     assert sum("parameters" in c.metadata.get("tags", []) for c in code) == 1
     assert sum("# NBVAL_CHECK_OUTPUT" in c.source.splitlines() for c in code) >= 3
-    assert not any(o.get("name") == "stderr" or o.output_type == "error" for c in code for o in c.outputs)
+    assert not any(
+        o.get("name") == "stderr" or o.output_type == "error" for c in code for o in c.outputs
+    )
     headings = [line for t in text for line in t.splitlines() if line.startswith("#")]
     assert sum(h.startswith("# ") for h in headings) == 1
     assert not any(h.startswith("###") for h in headings)
     assert nb.metadata.kernelspec.name == "python3"
-    assert all(p["inferred_type_name"] != "None" for p in papermill.inspect_notebook(str(path)).values())
+    assert all(
+        p["inferred_type_name"] != "None" for p in papermill.inspect_notebook(str(path)).values()
+    )
 
 
 def test_the_index_shows_figures_and_tables_under_their_paper(tmp_path, monkeypatch):

@@ -36,7 +36,12 @@ def clip():
 def text_map(encoder, texts, seed=0):
     lengths = [len(t) for t in encoder.tokenize(texts)[2]]
     g = torch.Generator().manual_seed(seed)
-    return torch.stack([torch.cat([torch.rand(n, generator=g), torch.full((max(lengths) - n,), NAN)]) for n in lengths])
+    return torch.stack(
+        [
+            torch.cat([torch.rand(n, generator=g), torch.full((max(lengths) - n,), NAN)])
+            for n in lengths
+        ]
+    )
 
 
 def targets(encoder, n=2, seed=1):
@@ -52,11 +57,17 @@ def test_m2ib_keeps_what_is_above_the_median(conse):
         ids, valid, tokens = text.tokenize([t])
         n = len(tokens[0])
         scores = m[i, :n]
-        cut = scores.sort().values[n // 2] if n % 2 else (scores.sort().values[n // 2 - 1] + scores.sort().values[n // 2]) / 2
+        cut = (
+            scores.sort().values[n // 2]
+            if n % 2
+            else (scores.sort().values[n // 2 - 1] + scores.sort().values[n // 2]) / 2
+        )
         for k in range(n):
             if not scores[k] > cut:
                 ids[0, 1 + k] = text.blank
-        assert torch.allclose(kept[i], F.cosine_similarity(text.encode_ids(ids, valid), h[i : i + 1])[0], atol=1e-5)
+        assert torch.allclose(
+            kept[i], F.cosine_similarity(text.encode_ids(ids, valid), h[i : i + 1])[0], atol=1e-5
+        )
         assert torch.allclose(whole[i], F.cosine_similarity(text([t]), h[i : i + 1])[0], atol=1e-5)
 
 
@@ -65,8 +76,11 @@ def test_nib_scales_the_embeddings(conse, clip):
     for text in (conse.text, clip.text):
         h, m = targets(text), text_map(text, TEXTS)
         ids, valid, _ = text.tokenize(TEXTS)
-        # ones: nothing changes; for CLIP the embedding of a token is scaled before its position is added
-        assert torch.allclose(text.encode_ids(ids, valid, torch.ones(ids.shape)), text(TEXTS), atol=1e-5)
+        # ones: nothing changes; for CLIP the embedding of a token is scaled before its position is
+        # added
+        assert torch.allclose(
+            text.encode_ids(ids, valid, torch.ones(ids.shape)), text(TEXTS), atol=1e-5
+        )
         kept, _ = similarities(text, TEXTS, h, m, "nib")
         again, _ = similarities(text, TEXTS, h, 5 * m - 2, "nib")  # min-max scaling
         assert torch.allclose(kept, again, atol=1e-5)
@@ -79,7 +93,9 @@ def test_clip_weight_is_on_the_token_embedding_alone(clip):
     text = clip.text
     ids, valid, _ = text.tokenize(["a red car"])
     z = text.parts.stem(ids, torch.zeros(ids.shape))
-    assert torch.allclose(z, text.parts.stem(0 * ids, torch.zeros(ids.shape)))  # only positions are left
+    assert torch.allclose(
+        z, text.parts.stem(0 * ids, torch.zeros(ids.shape))
+    )  # only positions are left
     assert z.abs().max() > 0
 
 
@@ -97,9 +113,16 @@ def test_released_protocols_drop_the_special_tokens(conse, clip):
             assert torch.allclose(whole[i], F.cosine_similarity(alone, h[i : i + 1])[0], atol=1e-5)
         for protocol in ("m2ib-released", "nib-released"):
             one_by_one = torch.cat(
-                [confidence_drop(text, [t], h[i : i + 1], m[i : i + 1, : len(tokens[i])], protocol=protocol) for i, t in enumerate(TEXTS)]
+                [
+                    confidence_drop(
+                        text, [t], h[i : i + 1], m[i : i + 1, : len(tokens[i])], protocol=protocol
+                    )
+                    for i, t in enumerate(TEXTS)
+                ]
             )
-            assert torch.allclose(confidence_drop(text, TEXTS, h, m, protocol=protocol), one_by_one, atol=1e-3)
+            assert torch.allclose(
+                confidence_drop(text, TEXTS, h, m, protocol=protocol), one_by_one, atol=1e-3
+            )
 
 
 def test_a_repeated_word_takes_every_score_in_nibs_code(conse):
@@ -111,7 +134,9 @@ def test_a_repeated_word_takes_every_score_in_nibs_code(conse):
         ids, _, _ = text.tokenize(twice)
         inner = ids[:, 1:-1]
         weight = torch.tensor([[0.0, 0.25, 1.0, 0.0, 0.25]])  # "a" 0 x 0.5, "car" 0.5 x 0.5
-        wanted = F.cosine_similarity(text.encode_ids(inner, torch.ones_like(inner, dtype=torch.bool), weight), h)
+        wanted = F.cosine_similarity(
+            text.encode_ids(inner, torch.ones_like(inner, dtype=torch.bool), weight), h
+        )
     assert torch.allclose(kept, wanted.float(), atol=1e-5)
 
 
@@ -143,7 +168,9 @@ def test_inverse_distance(small):
         before, after = encoder(x), encoder(0 * x)
     wanted = 100 * (1 / (before - h).norm(dim=1) - 1 / (after - h).norm(dim=1)).clamp(min=0)
     nothing = torch.zeros(2, 32, 32)
-    assert torch.allclose(confidence_drop(encoder, x, h, nothing, similarity="inverse-distance"), wanted, atol=1e-4)
+    assert torch.allclose(
+        confidence_drop(encoder, x, h, nothing, similarity="inverse-distance"), wanted, atol=1e-4
+    )
     with pytest.raises(ValueError, match="inverse distance is infinite"):
         confidence_drop(encoder, x, before, nothing, similarity="inverse-distance")
 
@@ -180,7 +207,12 @@ def test_roar_is_the_literal_ratio(conse, direction, side):
     if side == "co":
         m = torch.rand(6, 224, 224, generator=torch.Generator().manual_seed(0))
         score = zero_shot_roar(conse.image, x, words, m, direction=direction)
-        gone = torch.stack([torch.where(a > a.quantile(0.75), b.mean((1, 2), keepdim=True), b) for a, b in zip(m, x)])
+        gone = torch.stack(
+            [
+                torch.where(a > a.quantile(0.75), b.mean((1, 2), keepdim=True), b)
+                for a, b in zip(m, x)
+            ]
+        )
         corrupt, own, other = conse.encode_image(gone), images, words
     else:
         m = text_map(conse.text, texts)
@@ -193,18 +225,26 @@ def test_roar_is_the_literal_ratio(conse, direction, side):
         with torch.no_grad():
             corrupt, own, other = conse.text.encode_ids(ids, valid), words, images
     mine = (direction == "i2t") == (side == "co")
-    wanted = zero_shot_roar_loop(corrupt, None, own if mine else other, other if mine else own, mine)
+    wanted = zero_shot_roar_loop(
+        corrupt, None, own if mine else other, other if mine else own, mine
+    )
     assert score.shape == (6,)
     assert score.mean().item() == pytest.approx(wanted, abs=1e-4)
 
 
 def test_roar_of_a_map_that_marks_the_text_and_of_one_that_does_not(conse, stamps):
     """Taking the object away loses its caption, taking the grey ground away does not."""
-    shown = [s for s in stamps[:40] if s.id.split("-")[-1] in ("frog", "bear", "chicken", "zebra", "lion", "cow", "pig", "duck")]
+    shown = [
+        s
+        for s in stamps[:40]
+        if s.id.split("-")[-1] in ("frog", "bear", "chicken", "zebra", "lion", "cow", "pig", "duck")
+    ]
     shown = shown or stamps[:8]
     x = torch.stack([conse.image.transform(s.image) for s in shown])
     h = conse.encode_image(x)  # each picture is its own best partner
-    object_map = torch.stack([s.masks((224, 224))[0] for s in shown]).float() + 0.01 * torch.rand(len(shown), 224, 224)
+    object_map = torch.stack([s.masks((224, 224))[0] for s in shown]).float() + 0.01 * torch.rand(
+        len(shown), 224, 224
+    )
     object_lost = zero_shot_roar(conse.image, x, h, object_map).mean()
     ground_lost = zero_shot_roar(conse.image, x, h, -object_map).mean()
     assert object_lost > ground_lost
@@ -219,12 +259,17 @@ def test_roar_complains_where_there_is_nothing_to_lose(conse):
 
 def test_roar_plus(conse):
     samples = xu.load_dataset("photos")[:]
-    x = torch.stack([conse.image.transform(s.image) for s in samples] + [conse.image.transform(samples[0].image).flip(-1)])
+    x = torch.stack(
+        [conse.image.transform(s.image) for s in samples]
+        + [conse.image.transform(samples[0].image).flip(-1)]
+    )
     texts = [s.caption for s in samples] + ["a mirrored cat"]
     before = {k: v.clone() for k, v in conse.image.weights.items()}
     state = torch.get_rng_state()
     options = dict(repeats=2, epochs=1, batch=4)
-    flat = torch.zeros(10, 224, 224)  # nothing lies above its percentile: both runs see the same pairs
+    flat = torch.zeros(
+        10, 224, 224
+    )  # nothing lies above its percentile: both runs see the same pairs
     assert roar_plus(conse, x, texts, flat, **options).tolist() == [0, 0]
     m = random_map(conse.image, x, conse.encode_text(texts)).map
     one, two = (roar_plus(conse, x, texts, m, **options) for _ in range(2))
@@ -233,7 +278,9 @@ def test_roar_plus(conse):
     assert one.abs().min() > 0
     t = random_map(conse.text, texts, conse.encode_image(x)).map
     assert roar_plus(conse, x, texts, text_map=t, **options).abs().max() > 0
-    assert all(torch.equal(before[k], v) and not v.requires_grad for k, v in conse.image.weights.items())
+    assert all(
+        torch.equal(before[k], v) and not v.requires_grad for k, v in conse.image.weights.items()
+    )
     assert torch.equal(state, torch.get_rng_state())
     with pytest.raises(ValueError, match="one of the two"):
         roar_plus(conse, x, texts, m, t)
@@ -256,11 +303,19 @@ def test_rank_correlation_is_scipys():
 
 def test_weight_groups_hold_every_weight_once(conse, clip, classifier):
     x = torch.randn(1, 3, 224, 224)
-    for encoder, inputs in ((conse.image, x), (conse.text, ["a"]), (clip.image, x), (clip.text, ["a"]), (classifier, x)):
+    for encoder, inputs in (
+        (conse.image, x),
+        (conse.text, ["a"]),
+        (clip.image, x),
+        (clip.text, ["a"]),
+        (classifier, x),
+    ):
         groups = weight_groups(encoder, inputs)
         names = [n for members in groups.values() for n in members]
         assert sorted(names) == sorted(encoder.weights)
-        assert [g for g in groups if g.startswith("block")] == [f"block {i}" for i in reversed(range(encoder.depth))]
+        assert [g for g in groups if g.startswith("block")] == [
+            f"block {i}" for i in reversed(range(encoder.depth))
+        ]
     assert any("proj" in n for n in weight_groups(clip.image, x)["tail"])
     assert "classifier.weight" in weight_groups(classifier, x)["tail"]
 
@@ -273,7 +328,10 @@ def test_own_weights_are_given_back_even_after_an_error(conse):
         assert not torch.allclose(conse.encode_image(x), before, atol=1e-2)
         raise RuntimeError("stop")
     assert torch.equal(conse.encode_image(x), before)
-    with pytest.raises(ValueError, match="shows no weights"), own_weights(xu.wrap(lambda x: x.mean((2, 3)))):
+    with (
+        pytest.raises(ValueError, match="shows no weights"),
+        own_weights(xu.wrap(lambda x: x.mean((2, 3)))),
+    ):
         pass
 
 
@@ -282,7 +340,9 @@ def gradient_map(encoder, inputs, targets):
 
     x = inputs.clone().requires_grad_()
     (g,) = torch.autograd.grad(F.cosine_similarity(encoder(x), targets).sum(), x)
-    return Attribution(map=g.abs().sum(1), unit="gradient", signed=False, cost=dict(forwards=1, backwards=1))
+    return Attribution(
+        map=g.abs().sum(1), unit="gradient", signed=False, cost=dict(forwards=1, backwards=1)
+    )
 
 
 def edge_map(encoder, inputs, targets):
@@ -299,7 +359,12 @@ def test_randomisation_is_noticed_by_gradients_and_not_by_an_edge_detector(conse
     table = randomisation_test(gradient_map, conse.image, x, h, cascading=cascading)
     assert list(table.columns) == ["step", "layer", "sample", "spearman"]
     means = table.groupby("layer", sort=False).spearman.mean()
-    assert list(means.index) == ["trained", "tail", *[f"block {i}" for i in reversed(range(7))], "stem"]
+    assert list(means.index) == [
+        "trained",
+        "tail",
+        *[f"block {i}" for i in reversed(range(7))],
+        "stem",
+    ]
     assert means["trained"] == 1
     assert means.iloc[1:].max() < 0.95
     edges = randomisation_test(edge_map, conse.image, x, h, cascading=cascading)
@@ -314,18 +379,24 @@ def test_completeness_of_a_linear_path(conse):
     split = conse.image.split(5)
     with torch.no_grad():
         z = split.prefix(x)
-        change = F.cosine_similarity(split.suffix(z), h) - F.cosine_similarity(split.suffix(0 * z), h)
+        change = F.cosine_similarity(split.suffix(z), h) - F.cosine_similarity(
+            split.suffix(0 * z), h
+        )
     scores = torch.zeros(1, 7, 7)
     scores[0, 3, 3] = change
     assert completeness_gap(conse.image, x, h, scores, layer=5) < 1e-5
-    assert completeness_gap(conse.image, x, h, 2 * scores, layer=5).item() == pytest.approx(1, abs=1e-4)
+    assert completeness_gap(conse.image, x, h, 2 * scores, layer=5).item() == pytest.approx(
+        1, abs=1e-4
+    )
 
 
 def test_mismatch_auc():
     auc, low, high = mismatch_auc([1, 2, 3, 4.0], [True, True, False, False])
     assert (auc, low, high) == (1, 1, 1)
     assert mismatch_auc([4, 3, 2, 1.0], [True, True, False, False])[0] == 0
-    auc, low, high = mismatch_auc(torch.randn(400, generator=torch.Generator().manual_seed(0)), [True, False] * 200)
+    auc, low, high = mismatch_auc(
+        torch.randn(400, generator=torch.Generator().manual_seed(0)), [True, False] * 200
+    )
     assert low < 0.5 < high
     assert abs(auc - 0.5) < 0.1
     with pytest.raises(ValueError, match="pairs of both kinds"):
@@ -353,7 +424,11 @@ def test_cost_counts_what_a_method_does(conse):
 def test_caption_ranks_by_hand():
     captions = torch.eye(4)
     images = torch.tensor([[1.0, 0.5, 0.2, 0.1], [0.9, 0.8, 0.1, 0.0], [0.1, 0.1, 0.1, 0.1]])
-    assert caption_ranks(images, captions, [[0], [1], [2]]).tolist() == [1, 2, 4]  # ties stand before one's own
+    assert caption_ranks(images, captions, [[0], [1], [2]]).tolist() == [
+        1,
+        2,
+        4,
+    ]  # ties stand before one's own
     assert caption_ranks(images, captions, [[3, 1], [2, 3], [0, 1, 2]]).tolist() == [2, 3, 2]
     with pytest.raises(ValueError, match="right must name"):
         caption_ranks(images, captions, [[0], [], [1]])

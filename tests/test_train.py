@@ -1,4 +1,5 @@
-"""The kit's own training: the same twice, resumable, and weights that are checked when they are read."""
+"""The kit's own training: the same twice, resumable, and weights that are checked when they are
+read."""
 
 import os
 import shutil
@@ -22,18 +23,27 @@ def pictures(stamps, tmp_path_factory):
     return folder, train_vit.teach(folder / "pictures", 24, [], 0, 0)
 
 
-def test_a_training_killed_and_resumed_is_the_training_that_was_not(pictures, tmp_path, monkeypatch):
+def test_a_training_killed_and_resumed_is_the_training_that_was_not(
+    pictures, tmp_path, monkeypatch
+):
     monkeypatch.setattr(training, "EVERY", 20)
     folder, data = pictures
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     straight.mkdir()
     shutil.copytree(folder / "pictures", killed / "pictures")
     train_vit.train(straight, data, **SIZE)
-    often = "from xai_utils.models import train_vit, training; training.EVERY = 20; train_vit.main()"
+    often = (
+        "from xai_utils.models import train_vit, training; training.EVERY = 20; train_vit.main()"
+    )
     command = [sys.executable, "-c", often, "--out", killed, "--pictures", "24", "--workers", "0"]
     command += [f"--{k}={v}" for k, v in SIZE.items()]
-    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads()), "XAI_PROGRESS": "0"}
-    process = subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.PIPE, text=True)
+    environment = os.environ | {
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+        "XAI_PROGRESS": "0",
+    }
+    process = subprocess.Popen(
+        list(map(str, command)), env=environment, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline().startswith("step 20/40"), "the first checkpoint"
     time.sleep(0.2)  # some way into the next twenty
     process.send_signal(signal.SIGKILL)
@@ -47,10 +57,16 @@ def test_a_training_killed_and_resumed_is_the_training_that_was_not(pictures, tm
 
 def test_pictures_that_are_there_are_not_made_again(pictures, monkeypatch):
     folder, data = pictures
-    monkeypatch.setattr(train_vit.Pictures, "__getitem__", lambda self, i: pytest.fail("made again"))
+    monkeypatch.setattr(
+        train_vit.Pictures, "__getitem__", lambda self, i: pytest.fail("made again")
+    )
     again = train_vit.teach(folder / "pictures", 24, [], 0, 0)
     assert all(torch.equal(again[k], data[k]) for k in data)
-    assert data["x"].shape == (24, 112, 14, 14) and data["h"].shape == (24, 1280) and data["cells"].shape == (24, 320, 7, 7)
+    assert (
+        data["x"].shape == (24, 112, 14, 14)
+        and data["h"].shape == (24, 1280)
+        and data["cells"].shape == (24, 320, 7, 7)
+    )
     assert (data["things"] >= 0).any(1).all()  # without --images every picture shows stamps
     monkeypatch.undo()
     teacher = xu.load_model("efficientnet-lite0", device="cpu")
@@ -99,14 +115,18 @@ def test_what_is_exported_is_what_is_loaded(pictures, tmp_path, monkeypatch):
     student = train_vit.Student()
     path = train_vit.export(tmp_path, student, dict(steps=0))
     assert path.stat().st_size < 16e6
-    (tmp_path / "SHA256SUMS").write_text(subprocess.check_output(["sha256sum", path.name], cwd=tmp_path, text=True))
+    (tmp_path / "SHA256SUMS").write_text(
+        subprocess.check_output(["sha256sum", path.name], cwd=tmp_path, text=True)
+    )
     monkeypatch.setattr(embedded, "TRAINED", tmp_path)
     model = xu.load_model("vit-stamps", device="cpu")
     with torch.no_grad():
         h, logits, _ = student(data["x"][:2].float())
         z = model.image.parts
         got = z.tail(chain_blocks(z.blocks, stem_tokens(student, data["x"][:2].float())))
-    assert torch.allclose(got, h, atol=0.02) and torch.allclose(model.image.head(got), logits, atol=0.02)  # float16 weights
+    assert torch.allclose(got, h, atol=0.02) and torch.allclose(
+        model.image.head(got), logits, atol=0.02
+    )  # float16 weights
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match="missing or damaged"):
         xu.load_model("vit-stamps", device="cpu")

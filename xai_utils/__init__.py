@@ -1,7 +1,8 @@
-"""Visual attribution, reproduced: five papers, their baselines, their metrics, on models that need no hub.
+"""Visual attribution, reproduced: five papers, their baselines, their metrics, on models that need
+no hub.
 
-    import xai_utils as xu
-    model = xu.load_model("conse-lite0")
+import xai_utils as xu
+model = xu.load_model("conse-lite0")
 """
 
 from .data import Dataset, Sample, load_dataset
@@ -9,5 +10,17 @@ from .evaluate import evaluate, summarise
 from .models import load_model, wrap
 from .types import Attribution, DualEncoder, ImageEncoder, Split, TextEncoder
 
-__all__ = ["Attribution", "Dataset", "DualEncoder", "ImageEncoder", "Sample", "Split", "TextEncoder",
-           "evaluate", "load_dataset", "load_model", "summarise", "wrap"]  # fmt: skip
+__all__ = [
+    "Attribution",
+    "Dataset",
+    "DualEncoder",
+    "ImageEncoder",
+    "Sample",
+    "Split",
+    "TextEncoder",
+    "evaluate",
+    "load_dataset",
+    "load_model",
+    "summarise",
+    "wrap",
+]

@@ -1,8 +1,8 @@
 """Measure the models that the kit has trained and write their cards, xai_utils/models/trained/*.md.
 
-    python -m xai_utils.cards vit-stamps [--images FOLDER]     the folder that it was trained with, for the held-out part
-    python -m xai_utils.cards strategies
-    python -m xai_utils.cards explainers [--images FOLDER]
+python -m xai_utils.cards vit-stamps [--images FOLDER]     the folder that it was trained with, for
+the held-out part python -m xai_utils.cards strategies python -m xai_utils.cards explainers
+[--images FOLDER]
 """
 
 import argparse
@@ -28,22 +28,26 @@ from .models.training import split_images
 
 VIT = """# vit-stamps
 
-A small vision transformer that stands in for CLIP's and ImageNet's ViTs where no hub can be reached. `load_model("vit-stamps")`
-is a dual encoder into conse-lite0's text space; `.image.head` makes it an ImageNet classifier.
+A small vision transformer that stands in for CLIP's and ImageNet's ViTs where no hub can be
+reached. `load_model("vit-stamps")` is a dual encoder into conse-lite0's text space; `.image.head`
+makes it an ImageNet classifier.
 
-- **Shape**: a hybrid (Dosovitskiy et al. 2021). The first five stages of efficientnet-lite0, frozen, give 112 channels on
-  14 x 14 cells; 2 x 2 of them are a token; 49 tokens and a class token, width 192, 3 heads, 12 blocks; the class token goes
-  through one linear layer to 384 dimensions (the embedding), and from there through one to 1000 logits.
-- **Training**: `python -m xai_utils.models.train_vit`, no labels. Distilled from the rest of efficientnet-lite0 (logits,
-  ConSE embedding, last feature map cell by cell), and captions of the stamps as a contrastive term.
-  Recipe of the file: `{recipe}`.
-- **Data**: crops of {images} ImageNet pictures (without their labels), the training stamps of tuxpaint-stamps-default on
-  plain grounds, textures and crops. Never seen: the novel stamps, the test compositions, {held_out} held-out pictures.
+- **Shape**: a hybrid (Dosovitskiy et al. 2021). The first five stages of efficientnet-lite0,
+  frozen, give 112 channels on 14 x 14 cells; 2 x 2 of them are a token; 49 tokens and a class
+  token, width 192, 3 heads, 12 blocks; the class token goes through one linear layer to 384
+  dimensions (the embedding), and from there through one to 1000 logits.
+- **Training**: `python -m xai_utils.models.train_vit`, no labels. Distilled from the rest of
+  efficientnet-lite0 (logits, ConSE embedding, last feature map cell by cell), and captions of the
+  stamps as a contrastive term. Recipe of the file: `{recipe}`.
+- **Data**: crops of {images} ImageNet pictures (without their labels), the training stamps of
+  tuxpaint-stamps-default on plain grounds, textures and crops. Never seen: the novel stamps, the
+  test compositions, {held_out} held-out pictures.
 - **File**: vit-stamps.safetensors, float16, {megabytes:.1f} MB.
 
 ## What it knows
 
-Which caption is right, among all captions of the same split (`caption_ranks`); n pictures, 95 % bootstrap intervals.
+Which caption is right, among all captions of the same split (`caption_ranks`); n pictures, 95 %
+bootstrap intervals.
 
 {retrieval}
 
@@ -51,54 +55,73 @@ Which caption is right, among all captions of the same split (`caption_ranks`); 
 
 ## What it does not know
 
-It has seen {stamps} kinds of things by name. What it says of the rest it has from its teacher, and only as far as the
-pictures above carry; the novel stamps show how far that is. It is no replacement for CLIP: use it to see methods at work.
+It has seen {stamps} kinds of things by name. What it says of the rest it has from its teacher, and
+only as far as the pictures above carry; the novel stamps show how far that is. It is no replacement
+for CLIP: use it to see methods at work.
 """
 
 STRATEGIES_CARD = """# vit-mini and resnet-mini, by training strategy
 
-Eight small image encoders that differ in how they were trained, for P-IBISA's Figures 2, 7, 8 and 10: `load_model("vit-mini-dino")`
-and so on. `pretrained="random"` is the start that all of a shape share.
+Eight small image encoders that differ in how they were trained, for P-IBISA's Figures 2, 7, 8 and
+10: `load_model("vit-mini-dino")` and so on. `pretrained="random"` is the start that all of a shape
+share.
 
-- **Shapes**: vit-mini is vit-stamps at half its width: the first five stages of efficientnet-lite0, frozen (they were trained
-  on ImageNet **with labels**), 49 tokens and a class token, width 96, 3 heads, 12 blocks. resnet-mini is timm's ResNet with one
-  basic block in each of its four stages and half the channels, on pictures of 112 pixels; nothing in it was trained before.
-- **Training**: `python -m xai_utils.models.train_strategies`: the same start, the same pictures, the same {views} views of each,
-  the same number of steps. Supervised: cross-entropy over the captions. DINO, Barlow Twins, SwAV: lightly's losses, no labels.
-  Recipes: vit-mini `{vit}`; resnet-mini `{resnet}`.
-- **Data**: one training stamp of tuxpaint-stamps-default on a texture, or on a crop of one of {images} ImageNet pictures (without
-  their labels). Never seen: the novel stamps and the test scenes.
+- **Shapes**: vit-mini is vit-stamps at half its width: the first five stages of efficientnet-lite0,
+  frozen (they were trained on ImageNet **with labels**), 49 tokens and a class token, width 96, 3
+  heads, 12 blocks. resnet-mini is timm's ResNet with one basic block in each of its four stages and
+  half the channels, on pictures of 112 pixels; nothing in it was trained before.
+- **Training**: `python -m xai_utils.models.train_strategies`: the same start, the same pictures,
+  the same {views} views of each, the same number of steps. Supervised: cross-entropy over the
+  captions. DINO, Barlow Twins, SwAV: lightly's losses, no labels. Recipes: vit-mini `{vit}`;
+  resnet-mini `{resnet}`.
+- **Data**: one training stamp of tuxpaint-stamps-default on a texture, or on a crop of one of
+  {images} ImageNet pictures (without their labels). Never seen: the novel stamps and the test
+  scenes.
 - **Files**: eight of float16, {megabytes:.1f} MB in all.
 
 ## What they know
 
-k-nearest-neighbour accuracy (k = 5, votes weighted by cosine, leave one out) over {n} scenes of one stamp each: which stamp is it? **Held out**: the
-novel stamps, which none of these encoders has seen. **Seen**: a third of the training stamps, in scenes that were not seen ({kinds}
-captions). 95 % bootstrap intervals over the scenes; always naming the commonest is right in {chance:.1f} % at most.
+k-nearest-neighbour accuracy (k = 5, votes weighted by cosine, leave one out) over {n} scenes of one
+stamp each: which stamp is it? **Held out**: the novel stamps, which none of these encoders has
+seen. **Seen**: a third of the training stamps, in scenes that were not seen ({kinds} captions). 95
+% bootstrap intervals over the scenes; always naming the commonest is right in {chance:.1f} % at
+most.
 
 {table}
 
-A row whose interval meets that of the untrained network has not learned to tell the stamps apart. Pictures of one stamp on changing
-grounds leave a label-free loss free to tell pictures apart by their grounds.
+A row whose interval meets that of the untrained network has not learned to tell the stamps apart.
+Pictures of one stamp on changing grounds leave a label-free loss free to tell pictures apart by
+their grounds.
 
 ## What they do not know
 
-A few minutes of training on a few thousand pictures is a thousandth of what the papers' encoders had, and the stem of vit-mini
-knows ImageNet's classes whatever came after it. They are for comparing strategies under one protocol; a number of theirs says
-little about the strategy at full size.
+A few minutes of training on a few thousand pictures is a thousandth of what the papers' encoders
+had, and the stem of vit-mini knows ImageNet's classes whatever came after it. They are for
+comparing strategies under one protocol; a number of theirs says little about the strategy at full
+size.
 """
 
 
 @torch.no_grad()
 def embed(image, pictures: list) -> torch.Tensor:
-    return torch.cat([image(torch.stack([image.transform(p) for p in pictures[i : i + 16]])) for i in range(0, len(pictures), 16)])
+    return torch.cat(
+        [
+            image(torch.stack([image.transform(p) for p in pictures[i : i + 16]]))
+            for i in range(0, len(pictures), 16)
+        ]
+    )
 
 
 def retrieval(model, samples) -> tuple[torch.Tensor, int]:
-    """The rank of the best caption of something in each picture among the captions of all of them, and how many those are."""
+    """The rank of the best caption of something in each picture among the captions of all of them,
+    and how many those are."""
     captions = sorted({t.caption for s in samples for t in s.things})
     h = embed(model.image, [s.image for s in samples])
-    return caption_ranks(h, model.encode_text(captions), [[captions.index(t.caption) for t in s.things] for s in samples]), len(captions)
+    return caption_ranks(
+        h,
+        model.encode_text(captions),
+        [[captions.index(t.caption) for t in s.things] for s in samples],
+    ), len(captions)
 
 
 def retrieval_table(models: dict) -> str:
@@ -107,7 +130,9 @@ def retrieval_table(models: dict) -> str:
         "scenes of one of them, unseen": load_dataset("scenes", seed=1, n=200, objects=1),
         "scenes of two of them, unseen": load_dataset("scenes", seed=1, n=200, objects=2),
         "novel stamps on grey": load_dataset("stamps", split="novel", seed=1),
-        "scenes of one novel stamp": load_dataset("scenes", split="novel", seed=1, n=100, objects=1),
+        "scenes of one novel stamp": load_dataset(
+            "scenes", split="novel", seed=1, n=100, objects=1
+        ),
     }
     lines = ["| pictures | n | captions | model | R@1, % | R@5, % |", "|---|---|---|---|---|---|"]
     for name, samples in sets.items():
@@ -138,9 +163,9 @@ def agreement(model, files: list[Path]) -> str:
     within = (wanted.topk(5).indices == got.argmax(1, keepdim=True)).any(1)
     cosine = mean_interval(F.cosine_similarity(h, embed(conse.image, pictures)))
     return (
-        f"On {len(files)} held-out pictures: the same first class as the teacher {percent(first)} %, its first class within the "
-        f"teacher's five {percent(within)} %, cosine of the embedding with conse-lite0's {cosine[0]:.2f} "
-        f"[{cosine[1]:.2f}, {cosine[2]:.2f}]."
+        f"On {len(files)} held-out pictures: the same first class as the teacher {percent(first)}"
+        f" %, its first class within the teacher's five {percent(within)} %, cosine of the"
+        f" embedding with conse-lite0's {cosine[0]:.2f} [{cosine[1]:.2f}, {cosine[2]:.2f}]."
     )
 
 
@@ -150,14 +175,19 @@ def vit_card(images: Path | None) -> str:
         recipe = json.loads(weights.metadata()["recipe"])
     held_out = split_images(images)[1]
     return VIT.format(
-        recipe=json.dumps(recipe), images=recipe["images"], held_out=len(held_out), megabytes=file.stat().st_size / 1e6,
+        recipe=json.dumps(recipe),
+        images=recipe["images"],
+        held_out=len(held_out),
+        megabytes=file.stat().st_size / 1e6,
         retrieval=retrieval_table({"vit-stamps": model, "conse-lite0": load_model("conse-lite0")}),
-        agreement=agreement(model, held_out), stamps=len({t.caption for s in load_dataset("stamps")[:] for t in s.things}),
-    )  # fmt: skip
+        agreement=agreement(model, held_out),
+        stamps=len({t.caption for s in load_dataset("stamps")[:] for t in s.things}),
+    )
 
 
 def knn_hits(encoder, samples, k: int = 5) -> torch.Tensor:
-    """(n,) 1 where the k nearest other pictures, weighted by cosine, vote for the picture's own caption, else 0."""
+    """(n,) 1 where the k nearest other pictures, weighted by cosine, vote for the picture's own
+    caption, else 0."""
     h = F.normalize(embed(encoder, [s.image for s in samples]), dim=1)
     names = sorted({s.things[0].caption for s in samples})
     label = torch.tensor([names.index(s.things[0].caption) for s in samples])
@@ -168,52 +198,74 @@ def knn_hits(encoder, samples, k: int = 5) -> torch.Tensor:
 
 def strategies_card() -> str:
     n, one = 400, dict(seed=2, n=400, objects=1)
-    seen = [r["id"] for r in table() if not r["novel"]][::3]  # about as many as there are novel ones
-    sets = {"novel": load_dataset("scenes", split="novel", **one)[:], "seen": load_dataset("scenes", stamps=seen, **one)[:]}
-    kinds = {split: Counter(s.things[0].caption for s in samples) for split, samples in sets.items()}
+    seen = [r["id"] for r in table() if not r["novel"]][
+        ::3
+    ]  # about as many as there are novel ones
+    sets = {
+        "novel": load_dataset("scenes", split="novel", **one)[:],
+        "seen": load_dataset("scenes", stamps=seen, **one)[:],
+    }
+    kinds = {
+        split: Counter(s.things[0].caption for s in samples) for split, samples in sets.items()
+    }
     lines = ["| shape | strategy | held out, % | seen, % |", "|---|---|---|---|"]
     for shape in SHAPES:
         encoders = {"untrained": load_model(f"{shape}-dino", pretrained="random")}
         encoders |= {strategy: load_model(f"{shape}-{strategy}") for strategy in STRATEGIES}
         for strategy, encoder in encoders.items():
-            lines.append(f"| {shape} | {strategy} | {' | '.join(percent(knn_hits(encoder, samples)) for samples in sets.values())} |")
+            lines.append(
+                f"| {shape} | {strategy} |"
+                f" {' | '.join(percent(knn_hits(encoder, samples)) for samples in sets.values())} |"
+            )
     recipes = []
     for shape in SHAPES:
         with safe_open(TRAINED / f"{shape}-dino.safetensors", "pt") as weights:
             recipes.append(json.loads(weights.metadata()["recipe"]))
     return STRATEGIES_CARD.format(
-        vit=json.dumps(recipes[0]), resnet=json.dumps(recipes[1]), images=recipes[0]["images"], views=recipes[0]["views"], n=n,
-        megabytes=sum((TRAINED / f"{name}.safetensors").stat().st_size for name in NAMES) / 1e6, table="\n".join(lines),
-        chance=max(100 * max(k.values()) / n for k in kinds.values()), kinds=", ".join(str(len(k)) for k in kinds.values()),
-    )  # fmt: skip
+        vit=json.dumps(recipes[0]),
+        resnet=json.dumps(recipes[1]),
+        images=recipes[0]["images"],
+        views=recipes[0]["views"],
+        n=n,
+        megabytes=sum((TRAINED / f"{name}.safetensors").stat().st_size for name in NAMES) / 1e6,
+        table="\n".join(lines),
+        chance=max(100 * max(k.values()) / n for k in kinds.values()),
+        kinds=", ".join(str(len(k)) for k in kinds.values()),
+    )
 
 
 EXPLAINERS = """# AHA's explainers
 
-Networks that draw maps of one model each, in one pass: `load_explainer("vit-stamps")`, `load_explainer("efficientnet-lite0")`.
+Networks that draw maps of one model each, in one pass: `load_explainer("vit-stamps")`,
+`load_explainer("efficientnet-lite0")`.
 
-- **Shape**: a decoder of {weights} weights (vit-stamps) behind the frozen model: three depths of it and the picture itself, brought
-  to 28 x 28 cells, told the class by the class's row of the model's head (`methods/explainers.py`).
-- **Training**: `python -m xai_utils.train_explainers`: soft deletion less insertion at S values of k, references black, mean and
-  blur in turn, classes drawn in proportion to the square of the model's own softmax. Recipes: {recipes}.
-- **Data**: crops of {images} ImageNet pictures (without their labels), single stamps and scenes. Never seen: the novel stamps, the test
-  scenes, the held-out pictures.
-- **Variants**: vit-stamps/s1 to /s8 are short trainings that share a budget of passes and differ in S, for notebook 51;
-  vit-stamps/noise is s2 with Gumbel noise.
+- **Shape**: a decoder of {weights} weights (vit-stamps) behind the frozen model: three depths of it
+  and the picture itself, brought to 28 x 28 cells, told the class by the class's row of the model's
+  head (`methods/explainers.py`).
+- **Training**: `python -m xai_utils.train_explainers`: soft deletion less insertion at S values of
+  k, references black, mean and blur in turn, classes drawn in proportion to the square of the
+  model's own softmax. Recipes: {recipes}.
+- **Data**: crops of {images} ImageNet pictures (without their labels), single stamps and scenes.
+  Never seen: the novel stamps, the test scenes, the held-out pictures.
+- **Variants**: vit-stamps/s1 to /s8 are short trainings that share a budget of passes and differ in
+  S, for notebook 51; vit-stamps/noise is s2 with Gumbel noise.
 - **Files**: {files} of float16, {megabytes:.1f} MB in all; explainers.csv holds the losses.
 
 ## What they know
 
-Deletion and insertion AUC for the predicted class, 10 steps, mean of black, mean and blur; {n} pictures that no training has seen.
-Differences are paired; 95 % bootstrap intervals. "Not trained" is where training starts, the evidence of single cells.
+Deletion and insertion AUC for the predicted class, 10 steps, mean of black, mean and blur; {n}
+pictures that no training has seen. Differences are paired; 95 % bootstrap intervals. "Not trained"
+is where training starts, the evidence of single cells.
 
 {table}
 
-The explainer is judged here by what it was trained on. Whether its maps lie on things is another question: notebook 51.
+The explainer is judged here by what it was trained on. Whether its maps lie on things is another
+question: notebook 51.
 
 ## What they do not know
 
-Models other than their own, and classes that training hardly met: the pictures carry few of the thousand.
+Models other than their own, and classes that training hardly met: the pictures carry few of the
+thousand.
 """
 
 
@@ -222,35 +274,68 @@ def explainers_card(images: Path | None) -> str:
     scenes = [s.image for s in load_dataset("scenes", split="novel", n=24, objects=2, seed=3)]
     pictures = [Image.open(f).convert("RGB") for f in held_out] + scenes
     differences = ("less Grad-CAM's", "less random's")
-    columns = ["model", "method", "deletion", "insertion", *(f"{k}, {d}" for d in differences for k in ("deletion", "insertion"))]
+    columns = [
+        "model",
+        "method",
+        "deletion",
+        "insertion",
+        *(f"{k}, {d}" for d in differences for k in ("deletion", "insertion")),
+    ]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for name in ("vit-stamps", "efficientnet-lite0"):
         model, explainer = load_model(name, device="cpu"), load_explainer(name)
         encoder = getattr(model, "image", model)
         x = torch.stack([encoder.transform(p) for p in pictures])
         classes = encoder.head(embed(encoder, pictures)).argmax(1)
-        methods = {"Grad-CAM": grad_cam, "random": random_map, "AHA, not trained": partial(aha, Explainer(encoder).eval())}
-        methods |= {"AHA": partial(aha, explainer), "AHA, T = 3": partial(aha, explainer, refine=3, s=2)}
-        judged = {m: [f(encoder, x, classes, method(encoder, x, classes).map, steps=10) for f in (deletion_auc, insertion_auc)]
-                  for m, method in methods.items()}  # fmt: skip
+        methods = {
+            "Grad-CAM": grad_cam,
+            "random": random_map,
+            "AHA, not trained": partial(aha, Explainer(encoder).eval()),
+        }
+        methods |= {
+            "AHA": partial(aha, explainer),
+            "AHA, T = 3": partial(aha, explainer, refine=3, s=2),
+        }
+        judged = {
+            m: [
+                f(encoder, x, classes, method(encoder, x, classes).map, steps=10)
+                for f in (deletion_auc, insertion_auc)
+            ]
+            for m, method in methods.items()
+        }
         for m, scores in judged.items():
-            less = [score - other for rival in ("Grad-CAM", "random") for score, other in zip(scores, judged[rival])]
-            cells = ["{:.3f} [{:.3f}, {:.3f}]".format(*mean_interval(v.numpy())) for v in (*scores, *less)]
+            less = [
+                score - other
+                for rival in ("Grad-CAM", "random")
+                for score, other in zip(scores, judged[rival])
+            ]
+            cells = [
+                "{:.3f} [{:.3f}, {:.3f}]".format(*mean_interval(v.numpy()))
+                for v in (*scores, *less)
+            ]
             lines.append(f"| {name} | {m} | {' | '.join(cells)} |")
     recipes = []
     files = sorted(TRAINED.glob("aha-*.safetensors"))
     for file in files:
         with safe_open(file, "pt") as weights:
-            recipes.append((file.stem.removeprefix("aha-"), json.loads(weights.metadata()["recipe"])))
+            recipes.append(
+                (file.stem.removeprefix("aha-"), json.loads(weights.metadata()["recipe"]))
+            )
     return EXPLAINERS.format(
-        weights=f"{sum(p.numel() for p in load_explainer('vit-stamps').parameters()):,}", files=len(files), n=len(pictures),
-        recipes="; ".join(f"{name} `{json.dumps(recipe)}`" for name, recipe in recipes), images=recipes[0][1]["images"],
-        megabytes=sum(f.stat().st_size for f in files) / 1e6, table="\n".join(lines),
-    )  # fmt: skip
+        weights=f"{sum(p.numel() for p in load_explainer('vit-stamps').parameters()):,}",
+        files=len(files),
+        n=len(pictures),
+        recipes="; ".join(f"{name} `{json.dumps(recipe)}`" for name, recipe in recipes),
+        images=recipes[0][1]["images"],
+        megabytes=sum(f.stat().st_size for f in files) / 1e6,
+        table="\n".join(lines),
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("name", choices=["vit-stamps", "strategies", "explainers"])
     parser.add_argument("--images", type=Path)
     arguments = parser.parse_args()

@@ -23,28 +23,43 @@ SHARD = 16  # cases a shard, so at most that many maps are lost when a run is st
 
 
 def evaluate(
-    methods: dict[str, Callable], model, dataset, metrics, *, out, modality: str = "image", target: str = "caption",
-    seed: int = 0, batch: int = 1, client=None,
-) -> pd.DataFrame:  # fmt: skip
+    methods: dict[str, Callable],
+    model,
+    dataset,
+    metrics,
+    *,
+    out,
+    modality: str = "image",
+    target: str = "caption",
+    seed: int = 0,
+    batch: int = 1,
+    client=None,
+) -> pd.DataFrame:
     """Judge methods on a data set. Rows that lie in `out` already are not computed again.
 
-    methods   label -> function (encoder, inputs, targets, ...) -> Attribution, or a functools.partial of one
+    methods   label -> function (encoder, inputs, targets, ...) -> Attribution, or a
+              functools.partial of one
     model     a name for load_model, or a model
     dataset   a sequence of Sample
-    metrics   metric functions of xai_utils.metrics, or label -> function or partial; those with `masks` or `others` among
-              their arguments get the exact masks or boxes of the named thing and of the others
+    metrics   metric functions of xai_utils.metrics, or label -> function or partial; those with
+              `masks` or `others` among their arguments get the exact masks or boxes of the named
+              thing and of the others
     out       folder for the shards
     modality  "image" or "text" (text: the image's embedding is the target)
-    target    "caption": the sample's caption; "things": each object's caption, one case each; and for images alone
-              "self": the image's own embedding; "predicted", "label": a class index
+    target    "caption": the sample's caption; "things": each object's caption, one case each; and
+              for images alone "self": the image's own embedding; "predicted", "label": a class
+              index
     batch     cases given to a method at once; the result does not depend on it on a CPU
-    client    a dask.distributed Client: the same, spread over its workers; then `model` must be a name
-    Returns one row per method, case and metric: dataset, model, modality, sample, target, method, metric, value, error,
-    forwards, backwards, seed. A case that fails has value NaN and its error; it is tried again by the next call.
+    client    a dask.distributed Client: the same, spread over its workers; then `model` must be a
+              name
+    Returns one row per method, case and metric: dataset, model, modality, sample, target, method,
+    metric, value, error, forwards, backwards, seed. A case that fails has value NaN and its error;
+    it is tried again by the next call.
 
-    Each shard is written whole (temporary file, fsync, rename) under a name that holds its SHA-256, so a cut or damaged
-    one is noticed and computed again, and runs at the same time do each other no harm. A row's key covers the model's
-    weights, the function and its arguments, the sample, seed, torch's version and all source files that the functions use.
+    Each shard is written whole (temporary file, fsync, rename) under a name that holds its SHA-256,
+    so a cut or damaged one is noticed and computed again, and runs at the same time do each other
+    no harm. A row's key covers the model's weights, the function and its arguments, the sample,
+    seed, torch's version and all source files that the functions use.
     """
     labelled = metrics if isinstance(metrics, dict) else {f.slug: f for f in metrics}
     task = dict(modality=modality, target=target, seed=seed)
@@ -58,24 +73,38 @@ def evaluate(
     home = dict(task, dataset=name, model=model_key(loaded), device=device, torch=torch.__version__)
     wanted = Wanted(methods, labelled, home, read_shards(folder))
     results = run(client, partial(run_unit, model, task, batch), wanted.units(dataset, target))
-    with tqdm(total=len(dataset) * len(methods), desc="evaluate", disable=os.environ.get("XAI_PROGRESS") == "0") as bar:
+    with tqdm(
+        total=len(dataset) * len(methods),
+        desc="evaluate",
+        disable=os.environ.get("XAI_PROGRESS") == "0",
+    ) as bar:
         for rows in results:
             write_shard(folder, rows)
             wanted.done.update({row["key"]: row for row in rows})
-            bar.initial = wanted.skipped  # the time left follows from what was computed, not from what was found
+            bar.initial = (
+                wanted.skipped
+            )  # the time left follows from what was computed, not from what was found
             bar.n = round(wanted.skipped + wanted.finished(rows), 1)
             bar.refresh()
     return wanted.table()
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean and 95 % bootstrap interval of each dataset, method and metric; n counts values, failed the cases without one."""
+    """Mean and 95 % bootstrap interval of each dataset, method and metric; n counts values, failed
+    the cases without one."""
     rows = []
-    for key, group in table.groupby(["dataset", "model", "modality", "method", "metric"], sort=False):
+    for key, group in table.groupby(
+        ["dataset", "model", "modality", "method", "metric"], sort=False
+    ):
         values = group.value.dropna()
         mean, low, high = mean_interval(values) if len(values) else (np.nan,) * 3
         row = dict(zip(["dataset", "model", "modality", "method", "metric"], key))
-        rows.append(row | dict(n=len(values), failed=int((group.error != "").sum()), mean=mean, low=low, high=high))
+        rows.append(
+            row
+            | dict(
+                n=len(values), failed=int((group.error != "").sum()), mean=mean, low=low, high=high
+            )
+        )
     return pd.DataFrame(rows)
 
 
@@ -87,11 +116,14 @@ class Wanted:
         self.method_keys = {label: describe(f) for label, f in methods.items()}
         self.metric_keys = {label: describe(f) for label, f in metrics.items()}
         self.order: dict[str, dict] = {}
-        self.weight: dict[str, float] = {}  # of each row in the progress: one sample and method in all
+        self.weight: dict[
+            str, float
+        ] = {}  # of each row in the progress: one sample and method in all
         self.skipped = self.computed = 0.0
 
     def units(self, dataset, target: str) -> Iterator[list]:
-        """Lists of (method, metrics, key of each row, sample, thing): what is missing, a shard's worth of one method at a time."""
+        """Lists of (method, metrics, key of each row, sample, thing): what is missing, a shard's
+        worth of one method at a time."""
         waiting: dict[str, list] = {label: [] for label in self.methods}
         for i in range(len(dataset)):
             sample = dataset[i]
@@ -103,23 +135,38 @@ class Wanted:
                     if not missing:
                         self.skipped += 1 / len(things)
                         continue
-                    self.weight.update({key: 1 / len(things) / len(missing) for key in missing.values()})
-                    waiting[label].append((method, {m: self.metrics[m] for m in missing}, missing, sample, thing))
+                    self.weight.update(
+                        {key: 1 / len(things) / len(missing) for key in missing.values()}
+                    )
+                    waiting[label].append(
+                        (method, {m: self.metrics[m] for m in missing}, missing, sample, thing)
+                    )
                     if len(waiting[label]) == SHARD:
                         yield waiting[label]
                         waiting[label] = []
         yield from (cases for cases in waiting.values() if cases)
 
     def note(self, label: str, sample, picture: str, thing: int | None) -> dict[str, str]:
-        """Put the rows of a case in the table's order; metric -> key of those that are not there or failed."""
+        """Put the rows of a case in the table's order; metric -> key of those that are not there or
+        failed."""
         missing = {}
         text = sample.caption if thing is None else sample.things[thing].caption
         for metric in self.metrics:
-            what = dict(self.home, sample=sample.id, picture=picture, thing=thing, text=text,
-                        method=self.method_keys[label], metric=self.metric_keys[metric])  # fmt: skip
+            what = dict(
+                self.home,
+                sample=sample.id,
+                picture=picture,
+                thing=thing,
+                text=text,
+                method=self.method_keys[label],
+                metric=self.metric_keys[metric],
+            )
             key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
             self.order[key] = {k: self.home[k] for k in ("dataset", "model", "modality")} | dict(
-                sample=sample.id if thing is None else f"{sample.id}/{thing}", target=text, method=label, metric=metric
+                sample=sample.id if thing is None else f"{sample.id}/{thing}",
+                target=text,
+                method=label,
+                metric=metric,
             )
             if key not in self.done or self.done[key]["error"]:
                 missing[metric] = key
@@ -144,7 +191,9 @@ def run(client, unit: Callable, units: Iterator) -> Iterator[list[dict]]:
         return
     from distributed import as_completed
 
-    width = 2 * max(1, sum(client.nthreads().values()))  # units in flight: samples are not all in memory at once
+    width = 2 * max(
+        1, sum(client.nthreads().values())
+    )  # units in flight: samples are not all in memory at once
     flight = as_completed([client.submit(unit, u, pure=False) for _, u in zip(range(width), units)])
     for future in flight:
         yield future.result()
@@ -161,12 +210,15 @@ def run_unit(model, task: dict, batch: int, cases: list) -> list[dict]:
         quiet = QUIET.set(True)
         try:
             rows += judge(model, task, some)
-        except Exception as error:  # noqa: BLE001: whatever a method or metric raises belongs to its case, not to the run
+        except Exception as error:
             if len(some) > 1:
                 rows += run_unit(model, task, 1, some)
             else:
                 none = dict(forwards=0, backwards=0)
-                rows += [row(key, np.nan, f"{type(error).__name__}: {error}", none) for key in some[0][2].values()]
+                rows += [
+                    row(key, np.nan, f"{type(error).__name__}: {error}", none)
+                    for key in some[0][2].values()
+                ]
         finally:
             QUIET.reset(quiet)
     return rows
@@ -180,7 +232,11 @@ def worker_model(name: str):
 def judge(model, task: dict, cases: list) -> list[dict]:
     method = cases[0][0]
     encoder, inputs, targets, things = load(model, task, cases)
-    options = dict(seed=task["seed"]) if accepts(method, "seed") and "seed" not in getattr(method, "keywords", {}) else {}
+    options = (
+        dict(seed=task["seed"])
+        if accepts(method, "seed") and "seed" not in getattr(method, "keywords", {})
+        else {}
+    )
     a = method(encoder, inputs, targets, **options)
     rows = []
     for i, (_, metrics, keys, _, _) in enumerate(cases):
@@ -194,7 +250,9 @@ def judge(model, task: dict, cases: list) -> list[dict]:
 
 
 def row(key: str, value: float, error: str, cost: dict[str, int]) -> dict:
-    return dict(key=key, value=value, error=error, forwards=cost["forwards"], backwards=cost["backwards"])
+    return dict(
+        key=key, value=value, error=error, forwards=cost["forwards"], backwards=cost["backwards"]
+    )
 
 
 def load(model, task: dict, cases: list):
@@ -213,7 +271,9 @@ def load(model, task: dict, cases: list):
         return model.text, texts, torch.cat([model.encode_image(one[None]) for one in x]), {}
     with torch.no_grad():
         if task["target"] in ("caption", "things"):
-            targets = torch.cat([model.encode_text([text]) for text in texts])  # alone: no rounding by company
+            targets = torch.cat(
+                [model.encode_text([text]) for text in texts]
+            )  # alone: no rounding by company
         elif task["target"] == "label":
             targets = torch.tensor([s.label for s, _ in samples])
         else:
@@ -234,9 +294,15 @@ def check_arguments(methods, model, loaded, dataset, metrics, task, batch, clien
             raise TypeError(f"{what} must be a dict of label -> function, got {functions!r}")
         for label, f in functions.items():
             inner = f.func if isinstance(f, partial) else f
-            if not inspect.isfunction(inner) or inner.__name__ == "<lambda>" or "<locals>" in inner.__qualname__:
-                raise TypeError(f"{what}[{label!r}] must be a function at the top of a module, or a functools.partial of one: "
-                                "its name and arguments are the key of its rows")  # fmt: skip
+            if (
+                not inspect.isfunction(inner)
+                or inner.__name__ == "<lambda>"
+                or "<locals>" in inner.__qualname__
+            ):
+                raise TypeError(
+                    f"{what}[{label!r}] must be a function at the top of a module, or a"
+                    " functools.partial of one: its name and arguments are the key of its rows"
+                )
     for label, f in metrics.items():
         if not {"encoder", "inputs", "targets", "map"} <= set(inspect.signature(f).parameters):
             raise ValueError(f"metrics[{label!r}] does not judge single maps: call it on its own")
@@ -249,15 +315,27 @@ def check_arguments(methods, model, loaded, dataset, metrics, task, batch, clien
         raise ValueError(f"target must be one of {', '.join(TARGETS)}, got {task['target']!r}")
     check_number("batch", batch, 1, integer=True)
     if client is not None and not isinstance(model, str):
-        raise TypeError("with client=, model must be a name for load_model, so that each worker loads its own")
+        raise TypeError(
+            "with client=, model must be a name for load_model, so that each worker loads its own"
+        )
     if not isinstance(loaded, (DualEncoder, ImageEncoder)):
-        raise TypeError(f"model must be a name, a dual encoder or an image encoder, got {type(model).__name__}")
-    if (task["modality"] == "text" or task["target"] in ("caption", "things")) and not isinstance(loaded, DualEncoder):
-        raise ValueError(f'{loaded.name} has no text tower: target must be "self", "predicted" or "label"')
+        raise TypeError(
+            f"model must be a name, a dual encoder or an image encoder, got {type(model).__name__}"
+        )
+    if (task["modality"] == "text" or task["target"] in ("caption", "things")) and not isinstance(
+        loaded, DualEncoder
+    ):
+        raise ValueError(
+            f'{loaded.name} has no text tower: target must be "self", "predicted" or "label"'
+        )
     if task["modality"] == "text" and task["target"] not in ("caption", "things"):
-        raise ValueError(f'texts are judged with target="caption" or "things", got {task["target"]!r}')
+        raise ValueError(
+            f'texts are judged with target="caption" or "things", got {task["target"]!r}'
+        )
     image = loaded.image if isinstance(loaded, DualEncoder) else loaded
     if task["target"] in ("predicted", "label") and image.head is None:
-        raise ValueError(f'{loaded.name} has no classifier head: target={task["target"]!r} cannot be')
+        raise ValueError(
+            f"{loaded.name} has no classifier head: target={task['target']!r} cannot be"
+        )
     if not len(dataset):
         raise ValueError("dataset is empty")

@@ -1,6 +1,8 @@
-"""What the Makefile calls: prepare the data, run a notebook headless, refresh it in place, write figures/index.html.
+"""What the Makefile calls: prepare the data, run a notebook headless, refresh it in place, write
+figures/index.html.
 
-The Makefile runs this file as a script, so that a notebook starts without importing the package here first.
+The Makefile runs this file as a script, so that a notebook starts without importing the package
+here first.
 """
 
 import argparse
@@ -27,8 +29,14 @@ def main() -> int:
     run.add_argument("source", type=Path)
     run.add_argument("target", type=Path)
     run.add_argument("--profile", default="embedded")
-    run.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
-                     help="one parameter; figures then lie beside TARGET, so that the profile's own stay")  # fmt: skip
+    run.add_argument(
+        "-p",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="one parameter; figures then lie beside TARGET, so that the profile's own stay",
+    )
     commands.add_parser("refresh").add_argument("source", type=Path)
     args = parser.parse_args()
     os.environ["XAI_PROGRESS"] = "0"  # bars inside a notebook would be saved with it
@@ -61,13 +69,17 @@ def prepare() -> None:
     class_embeddings()
     try:
         known, novel = load_dataset("stamps"), load_dataset("stamps", split="novel")
-        print(f"data: {len(known) + len(novel)} stamps ({len(novel)} of them novel), {len(load_dataset('photos'))} photos")
+        print(
+            f"data: {len(known) + len(novel)} stamps ({len(novel)} of them novel),"
+            f" {len(load_dataset('photos'))} photos"
+        )
     except DataMissing as error:
         print(f"data: photos only. {error}")
 
 
 def run_notebook(source: Path, target: Path, profile: str, given: dict) -> None:
-    """Run `source` with the parameters of `profile`. `target` appears only when every cell has run."""
+    """Run `source` with the parameters of `profile`. `target` appears only when every cell has
+    run."""
     parameters = profile_parameters(source, profile) | given
     figures = target.parent / "figures" if given else ROOT / "figures" / profile
     clear_figures(figures, source)
@@ -78,7 +90,8 @@ def run_notebook(source: Path, target: Path, profile: str, given: dict) -> None:
 
 
 def profile_parameters(source: Path, profile: str) -> dict:
-    """The yaml of this notebook in profiles/<profile>/, empty where there is none. Keys it does not know are an error."""
+    """The yaml of this notebook in profiles/<profile>/, empty where there is none. Keys it does not
+    know are an error."""
     folder = ROOT / "profiles" / profile
     if profile != "embedded" and not folder.is_dir():
         raise ValueError(f"unknown profile {profile!r}: no folder {folder}")
@@ -102,7 +115,13 @@ def execute(source: Path, target: Path, parameters: dict, figures: Path | None) 
     os.environ["XAI_FIGURES"] = str(figures.resolve()) if figures else ""
     os.environ["XAI_NOTEBOOK"] = source.stem
     papermill.execute_notebook(
-        source, part, parameters, cwd=source.parent, kernel_name="python3", progress_bar=sys.stderr.isatty(), log_output=False
+        source,
+        part,
+        parameters,
+        cwd=source.parent,
+        kernel_name="python3",
+        progress_bar=sys.stderr.isatty(),
+        log_output=False,
     )
     part.rename(target)
 
@@ -114,18 +133,24 @@ def clear_figures(folder: Path, source: Path) -> None:
 
 
 def refresh(source: Path) -> None:
-    """Run a notebook with its own defaults and keep its outputs, without papermill's notes of the run."""
+    """Run a notebook with its own defaults and keep its outputs, without papermill's notes of the
+    run."""
     with tempfile.TemporaryDirectory() as scratch:
         done = Path(scratch) / source.name
         start = time.time()
         execute(source, done, {}, None)
         notebook = nbformat.read(done, as_version=4)
-    notebook.metadata = {k: notebook.metadata[k] for k in ("kernelspec", "language_info") if k in notebook.metadata}
+    notebook.metadata = {
+        k: notebook.metadata[k] for k in ("kernelspec", "language_info") if k in notebook.metadata
+    }
     notebook.metadata["language_info"] = {"name": "python"}
     for cell in notebook.cells:
         cell.metadata = {"tags": tags} if (tags := cell.metadata.get("tags")) else {}
     nbformat.write(notebook, source)
-    print(f"{source.name}: {time.time() - start:.0f} s, {source.stat().st_size // 1000} KB", flush=True)
+    print(
+        f"{source.name}: {time.time() - start:.0f} s, {source.stat().st_size // 1000} KB",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

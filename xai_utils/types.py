@@ -1,6 +1,6 @@
 """The contracts of the kit: every shape is written down here, once.
 
-    B batch    D embedding    T tokens    C channels    H, W pixels    h, w feature cells
+B batch    D embedding    T tokens    C channels    H, W pixels    h, w feature cells
 """
 
 import os
@@ -16,13 +16,15 @@ from torch import Tensor
 class Attribution:
     """What a method returns.
 
-    map     (B, H, W) float32 on the CPU for images; (B, T) for texts, NaN behind the end of shorter texts.
-            Raw: as the method defines it, never rescaled.
+    map     (B, H, W) float32 on the CPU for images; (B, T) for texts, NaN behind the end of shorter
+            texts. Raw: as the method defines it, never rescaled.
     unit    what one unit of `map` is ("mask value", "bits", "cosine", ...)
     signed  True if negative values mean evidence against
-    trace   name -> tensor with one leading entry per optimisation step, empty for methods without steps
+    trace   name -> tensor with one leading entry per optimisation step, empty for methods without
+            steps
     cost    {"forwards": ..., "backwards": ...}: encoder passes per sample
-    tokens  for texts, the B lists of token strings that the columns of `map` belong to; None for images
+    tokens  for texts, the B lists of token strings that the columns of `map` belong to; None for
+            images
     """
 
     map: Tensor
@@ -37,11 +39,14 @@ class Attribution:
 class Parts:
     """An encoder in pieces: `tail(blocks[-1](... blocks[0](stem(inputs)))) == encoder(inputs)`.
 
-    Image pieces take and return one tensor. Text blocks and tails take `(z, valid)`, valid (B, T) bool; a text stem takes
-    `(ids, weight=None, blank=None)`, weight (B, T) multiplying each token's embedding before anything is added to it; with
-    `blank`, a token's id, that token's embedding fills the part taken away: w e + (1 - w) e_blank.
-    modules  the nn.Module behind each block, for those who change weights; () where the blocks are modules themselves
-    last     (norm, readout) of a ViT whose tail is a normalisation of the tokens and what is linear behind it, else None
+    Image pieces take and return one tensor. Text blocks and tails take `(z, valid)`, valid (B, T)
+    bool; a text stem takes `(ids, weight=None, blank=None)`, weight (B, T) multiplying each token's
+    embedding before anything is added to it; with `blank`, a token's id, that token's embedding
+    fills the part taken away: w e + (1 - w) e_blank.
+    modules  the nn.Module behind each block, for those who change weights; () where the blocks are
+             modules themselves
+    last     (norm, readout) of a ViT whose tail is a normalisation of the tokens and what is linear
+             behind it, else None
     """
 
     stem: Callable
@@ -53,14 +58,18 @@ class Parts:
 
 @dataclass(frozen=True)
 class Split:
-    """An encoder cut in two at the input of block `layer`: `suffix(prefix(x)) == encoder(x)`, bit for bit on a CPU.
+    """An encoder cut in two at the input of block `layer`: `suffix(prefix(x)) == encoder(x)`, bit
+    for bit on a CPU.
 
     prefix(inputs) -> z             (B, T, width) for token models, (B, C, h, w) for CNNs
-    suffix(z, like=None) -> (B, D)  `z` may be changed and may hold k copies of the batch one after another; then
-                                    `like` names the prefix's own z. Text needs it to know which tokens are real.
-    to_map(scores, like=None)       (B, T) or (B, h, w) -> (B, H, W) pixel map, bilinear, extra tokens dropped; for
-                                    texts -> (B, T') one score per token without special tokens, NaN-padded
-    channel_dim                     the axis of z that is neither sample nor place: -1 for tokens, 1 for CNNs
+    suffix(z, like=None) -> (B, D)  `z` may be changed and may hold k copies of the batch one after
+                                    another; then `like` names the prefix's own z. Text needs it to
+                                    know which tokens are real.
+    to_map(scores, like=None)       (B, T) or (B, h, w) -> (B, H, W) pixel map, bilinear, extra
+                                    tokens dropped; for texts -> (B, T') one score per token without
+                                    special tokens, NaN-padded
+    channel_dim                     the axis of z that is neither sample nor place: -1 for tokens, 1
+                                    for CNNs
     """
 
     prefix: Callable
@@ -71,13 +80,18 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """A frozen model in eval mode: `encoder(inputs) -> (B, D)`. Made by `load_model` or `wrap`, never by hand.
+    """A frozen model in eval mode: `encoder(inputs) -> (B, D)`. Made by `load_model` or `wrap`,
+    never by hand.
 
-    depth          number of blocks; `split(layer)` takes 0..depth, `depth` being the output of the last block
-    default_layer  the layer that methods cut at unless told: block 9 of 12, the same depth in proportion elsewhere
+    depth          number of blocks; `split(layer)` takes 0..depth, `depth` being the output of the
+                   last block
+    default_layer  the layer that methods cut at unless told: block 9 of 12, the same depth in
+                   proportion elsewhere
     dim            D, None where it is not known before the first call
-    whole          the forward pass in one piece, used where `parts` is None; `no_split` then says why
-    weights        name -> parameter, everything that training has set; models/weights.py lends them out for change
+    whole          the forward pass in one piece, used where `parts` is None; `no_split` then says
+                   why
+    weights        name -> parameter, everything that training has set; models/weights.py lends them
+                   out for change
     """
 
     name: str
@@ -102,9 +116,14 @@ class Encoder:
 
     def _check_layer(self, layer: int) -> None:
         if self.parts is None:
-            raise ValueError(f"{self.name} has no split: {self.no_split}. Methods that need only the input still work.")
+            raise ValueError(
+                f"{self.name} has no split: {self.no_split}. Methods that need only the input still"
+                " work."
+            )
         if not isinstance(layer, int) or not 0 <= layer <= self.depth:
-            raise ValueError(f"layer must be an integer from 0 to {self.depth} for {self.name}, got {layer!r}")
+            raise ValueError(
+                f"layer must be an integer from 0 to {self.depth} for {self.name}, got {layer!r}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +131,15 @@ class ImageEncoder(Encoder):
     """An encoder of images, (B, 3, H, W) float -> (B, D).
 
     image_size     (H, W) it takes; None: any
-    transform      PIL image -> (3, H, W), the shorter side resized, the centre cropped, normalised; nothing else is cut
+    transform      PIL image -> (3, H, W), the shorter side resized, the centre cropped, normalised;
+                   nothing else is cut
     mean, std      what `transform` normalises with, so that a picture can be shown again
     head           (B, D) -> (B, classes) logits, None without a classifier
     tokens         (extra tokens in front, (h, w) of the rest) for token models, None for CNNs
-    channels_last  CNNs run channels_last, which a CPU does much faster (benchmarks/p_ibisa.py measures it)
-    best_batch     rows at a time that a CPU handles fastest where that is fewer than it is given, None: all
+    channels_last  CNNs run channels_last, which a CPU does much faster (benchmarks/p_ibisa.py
+                   measures it)
+    best_batch     rows at a time that a CPU handles fastest where that is fewer than it is given,
+                   None: all
     """
 
     image_size: tuple[int, int] | None
@@ -165,16 +187,20 @@ class ImageEncoder(Encoder):
                 extra, grid = self.tokens
                 scores = scores[:, extra:].unflatten(1, grid)  # (B, h, w)
             size = self.image_size
-            return torch.nn.functional.interpolate(scores[:, None], size=size, mode="bilinear")[:, 0]
+            return torch.nn.functional.interpolate(scores[:, None], size=size, mode="bilinear")[
+                :, 0
+            ]
 
         return Split(prefix, suffix, to_map, channel_dim=1 if self.tokens is None else -1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextEncoder(Encoder):
-    """An encoder of texts, list of B strings -> (B, D). Each text gets the embedding that it has alone.
+    """An encoder of texts, list of B strings -> (B, D). Each text gets the embedding that it has
+    alone.
 
-    tokenize  list[str] -> (ids (B, T), valid (B, T) bool, tokens without the special first and last one)
+    tokenize  list[str] -> (ids (B, T), valid (B, T) bool, tokens without the special first and last
+              one)
     blank     id of the padding token, which stands for a word taken away
     causal    True where a token sees only those before it and the last real one is read off (CLIP)
     """
@@ -190,7 +216,9 @@ class TextEncoder(Encoder):
         ids, valid, _ = self.tokenize(texts)
         return self.encode_ids(ids, valid)
 
-    def encode_ids(self, ids: Tensor, valid: Tensor, weight: Tensor | None = None, blank: int | None = None) -> Tensor:
+    def encode_ids(
+        self, ids: Tensor, valid: Tensor, weight: Tensor | None = None, blank: int | None = None
+    ) -> Tensor:
         """Token ids (B, T) -> (B, D); `valid`, `weight` and `blank` as in Parts."""
         z = self.parts.stem(ids, weight, blank)
         for block in self.parts.blocks:
@@ -227,7 +255,8 @@ class TextEncoder(Encoder):
 
 @dataclass(frozen=True)
 class DualEncoder:
-    """Two encoders into one space; cosine of `encode_image(x)` and `encode_text(texts)` is their match."""
+    """Two encoders into one space; cosine of `encode_image(x)` and `encode_text(texts)` is their
+    match."""
 
     image: ImageEncoder
     text: TextEncoder
@@ -248,19 +277,29 @@ def real_tokens(z: Tensor) -> Tensor:
     """Which tokens of a text latent are real, (B, T) bool; set by `prefix`."""
     valid = getattr(z, "valid", None)
     if valid is None:
-        raise ValueError("this tensor does not know which tokens are padding: pass like=, the tensor that prefix returned")
+        raise ValueError(
+            "this tensor does not know which tokens are padding: pass like=, the tensor that prefix"
+            " returned"
+        )
     return valid
 
 
 def check_images(images: Tensor, encoder: ImageEncoder) -> None:
     if not isinstance(images, Tensor):
-        raise TypeError(f"images must be a (B, 3, H, W) tensor, got {type(images).__name__}: use encoder.transform(pil)[None]")
+        raise TypeError(
+            f"images must be a (B, 3, H, W) tensor, got {type(images).__name__}: use"
+            " encoder.transform(pil)[None]"
+        )
     if images.ndim != 4 or images.shape[1] != 3 or not len(images):
         raise ValueError(f"images must have shape (B, 3, H, W), got {tuple(images.shape)}")
     if encoder.image_size is not None and tuple(images.shape[-2:]) != encoder.image_size:
-        raise ValueError(f"{encoder.name} takes images of {encoder.image_size}, got {tuple(images.shape[-2:])}")
+        raise ValueError(
+            f"{encoder.name} takes images of {encoder.image_size}, got {tuple(images.shape[-2:])}"
+        )
     if not images.is_floating_point():
-        raise TypeError(f"images must be floating point, got {images.dtype}: use encoder.transform(pil)[None]")
+        raise TypeError(
+            f"images must be floating point, got {images.dtype}: use encoder.transform(pil)[None]"
+        )
 
 
 def check_texts(texts: list[str]) -> None:
@@ -277,21 +316,28 @@ def check_texts(texts: list[str]) -> None:
 
 
 def check_finite(name: str, value: Tensor) -> None:
-    if value.numel() and not torch.stack(value.aminmax()).isfinite().all():  # nine times faster than to ask every value
+    if (
+        value.numel() and not torch.stack(value.aminmax()).isfinite().all()
+    ):  # nine times faster than to ask every value
         raise ValueError(f"{name} holds NaN or infinite values")
 
 
-def check_call(encoder: Encoder, inputs, targets: Tensor, *, texts: bool = False, classes: bool = False) -> None:
+def check_call(
+    encoder: Encoder, inputs, targets: Tensor, *, texts: bool = False, classes: bool = False
+) -> None:
     """The arguments of a method or metric, before any computing.
 
     texts    a text encoder with its list of strings will do as well as an image encoder
-    classes  (B,) class indices will do as targets, where the encoder has a head, as well as (B, D) embeddings
+    classes  (B,) class indices will do as targets, where the encoder has a head, as well as (B, D)
+             embeddings
     """
     if texts and isinstance(encoder, TextEncoder):
         check_texts(inputs)
     elif not isinstance(encoder, ImageEncoder):
         wanted = "an encoder" if texts else "an image encoder"
-        raise TypeError(f"encoder must be {wanted} from load_model or wrap, got {type(encoder).__name__}")
+        raise TypeError(
+            f"encoder must be {wanted} from load_model or wrap, got {type(encoder).__name__}"
+        )
     else:
         check_images(inputs, encoder)
         check_finite("inputs", inputs)
@@ -299,9 +345,16 @@ def check_call(encoder: Encoder, inputs, targets: Tensor, *, texts: bool = False
         raise TypeError(f"targets must be a (B, D) tensor, got {type(targets).__name__}")
     if classes and targets.ndim == 1:
         return check_classes(encoder, inputs, targets)
-    if targets.ndim != 2 or len(targets) != len(inputs) or encoder.dim not in (None, targets.shape[1]):
+    if (
+        targets.ndim != 2
+        or len(targets) != len(inputs)
+        or encoder.dim not in (None, targets.shape[1])
+    ):
         wanted = (len(inputs), encoder.dim or "D")
-        raise ValueError(f"targets must be embeddings of shape {wanted} for {encoder.name}, got {tuple(targets.shape)}")
+        raise ValueError(
+            f"targets must be embeddings of shape {wanted} for {encoder.name}, got"
+            f" {tuple(targets.shape)}"
+        )
     if not targets.is_floating_point():
         raise TypeError(f"targets must be floating point, got {targets.dtype}")
     check_finite("targets", targets)
@@ -309,39 +362,63 @@ def check_call(encoder: Encoder, inputs, targets: Tensor, *, texts: bool = False
 
 def check_classes(encoder: ImageEncoder, inputs: Tensor, targets: Tensor) -> None:
     if getattr(encoder, "head", None) is None:
-        raise ValueError(f"{encoder.name} has no classifier head: targets must be (B, D) embeddings, got {tuple(targets.shape)}")
+        raise ValueError(
+            f"{encoder.name} has no classifier head: targets must be (B, D) embeddings, got"
+            f" {tuple(targets.shape)}"
+        )
     if targets.is_floating_point() or len(targets) != len(inputs):
-        raise ValueError(f"class targets must be {len(inputs)} integers, got {targets.dtype} {tuple(targets.shape)}")
+        raise ValueError(
+            f"class targets must be {len(inputs)} integers, got {targets.dtype}"
+            f" {tuple(targets.shape)}"
+        )
     classes = getattr(encoder.head, "out_features", None)
     if targets.min() < 0 or (classes and targets.max() >= classes):
-        raise ValueError(f"class targets must lie in 0..{classes - 1 if classes else '...'}, got {targets.tolist()}")
+        raise ValueError(
+            f"class targets must lie in 0..{classes - 1 if classes else '...'}, got"
+            f" {targets.tolist()}"
+        )
 
 
-def check_number(name: str, value: float, low: float, *, integer: bool = False, above: bool = False) -> None:
+def check_number(
+    name: str, value: float, low: float, *, integer: bool = False, above: bool = False
+) -> None:
     kind = int if integer else (int, float)
-    good = isinstance(value, kind) and not isinstance(value, bool) and (value > low if above else value >= low)
+    good = (
+        isinstance(value, kind)
+        and not isinstance(value, bool)
+        and (value > low if above else value >= low)
+    )
     if not good or value != value or value == float("inf"):
-        wanted = f"{'an integer' if integer else 'a number'} {'above' if above else 'of at least'} {low}"
+        wanted = (
+            f"{'an integer' if integer else 'a number'} {'above' if above else 'of at least'} {low}"
+        )
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
 
 
 def row_groups(encoder: Encoder, samples: int, copies: int, chunk: int) -> list[Tensor]:
-    """The indices of samples x copies rows, in groups of at most `chunk` that go through the encoder together.
+    """The indices of samples x copies rows, in groups of at most `chunk` that go through the
+    encoder together.
 
-    On a CPU a group stays within one sample and within the encoder's best batch, so that a sample meets the same
-    groups, and so the same rounding, alone and in a batch.
+    On a CPU a group stays within one sample and within the encoder's best batch, so that a sample
+    meets the same groups, and so the same rounding, alone and in a batch.
     """
-    most = chunk if encoder.device.type != "cpu" else min(chunk, copies, encoder.best_batch or copies)
+    most = (
+        chunk if encoder.device.type != "cpu" else min(chunk, copies, encoder.best_batch or copies)
+    )
     whole = max(1, most // copies)  # samples that fit in one group
     rows = torch.arange(samples * copies, device=encoder.device).split(whole * copies)
     return [group for part in rows for group in part.split(most)]
 
 
-QUIET = ContextVar("QUIET", default=False)  # set while a bar of a larger piece of work is on the screen
+QUIET = ContextVar(
+    "QUIET", default=False
+)  # set while a bar of a larger piece of work is on the screen
 
 
 def progress(steps: Iterable, what: str):
     """A progress bar over `steps`; XAI_PROGRESS=0 switches all of them off."""
     from tqdm.auto import tqdm
 
-    return tqdm(steps, desc=what, leave=False, disable=QUIET.get() or os.environ.get("XAI_PROGRESS") == "0")
+    return tqdm(
+        steps, desc=what, leave=False, disable=QUIET.get() or os.environ.get("XAI_PROGRESS") == "0"
+    )

@@ -1,4 +1,5 @@
-"""AdaIB for one pair, from its formulas: a module for g, one loss, one Adam, one clipped gradient a step."""
+"""AdaIB for one pair, from its formulas: a module for g, one loss, one Adam, one clipped gradient a
+step."""
 
 import torch
 from torch import nn
@@ -8,10 +9,16 @@ from .bottleneck_loop import cosine
 NETWORKS = {
     "linear": lambda: nn.Sequential(nn.Linear(1, 1)),
     "mlp": lambda: nn.Sequential(nn.Linear(1, 32), nn.ReLU(), nn.Linear(32, 1)),
-    "8-8-relu": lambda: nn.Sequential(nn.Linear(1, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1)),
-    "64-64-relu": lambda: nn.Sequential(nn.Linear(1, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1)),
+    "8-8-relu": lambda: nn.Sequential(
+        nn.Linear(1, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1)
+    ),
+    "64-64-relu": lambda: nn.Sequential(
+        nn.Linear(1, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1)
+    ),
     "32-32-identity": lambda: nn.Sequential(nn.Linear(1, 32), nn.Linear(32, 32), nn.Linear(32, 1)),
-    "32-32-tanh": lambda: nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1)),
+    "32-32-tanh": lambda: nn.Sequential(
+        nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1)
+    ),
 }
 
 
@@ -30,9 +37,25 @@ def relevance(e, t, f, tau, normalise):
 
 
 def adaib_loop(
-    suffix, z, target, *, f, g, steps, lr, copies, noise, clip=1.0, seed=0, sigma=1.0, tau=1.0, beta=0.1, normalise=True
+    suffix,
+    z,
+    target,
+    *,
+    f,
+    g,
+    steps,
+    lr,
+    copies,
+    noise,
+    clip=1.0,
+    seed=0,
+    sigma=1.0,
+    tau=1.0,
+    beta=0.1,
+    normalise=True,
 ):
-    """z (1, ...), target (D,) -> KL, shaped as z[0], of the last forward, and per step loss, cosine, mean KL, f, g."""
+    """z (1, ...), target (D,) -> KL, shaped as z[0], of the last forward, and per step loss,
+    cosine, mean KL, f, g."""
     torch.manual_seed(seed)
     net = NETWORKS[g]() if g in NETWORKS else nn.Sequential()
     f = relevance(suffix(z)[0], target, f, tau, normalise)

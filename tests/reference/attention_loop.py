@@ -1,7 +1,8 @@
 """Attention methods for one sample, written from their definitions, a token and a head at a time.
 
-They start from lists over blocks: A[l] attention, S[l] scores before the softmax, G[l] gradient of the target's score with
-respect to A[l], each (heads, T, T) nested lists or tensors; `p` says how much of the embedding is read from each token.
+They start from lists over blocks: A[l] attention, S[l] scores before the softmax, G[l] gradient of
+the target's score with respect to A[l], each (heads, T, T) nested lists or tensors; `p` says how
+much of the embedding is read from each token.
 """
 
 import torch
@@ -11,9 +12,17 @@ def rollout_loop(A, p):
     tokens = len(p)
     flow = [[float(i == j) for j in range(tokens)] for i in range(tokens)]
     for a in A:
-        mean = [[sum(float(head[i][j]) for head in a) / len(a) for j in range(tokens)] for i in range(tokens)]
-        with_skip = [[0.5 * mean[i][j] + 0.5 * (i == j) for j in range(tokens)] for i in range(tokens)]
-        flow = [[sum(with_skip[i][k] * flow[k][j] for k in range(tokens)) for j in range(tokens)] for i in range(tokens)]
+        mean = [
+            [sum(float(head[i][j]) for head in a) / len(a) for j in range(tokens)]
+            for i in range(tokens)
+        ]
+        with_skip = [
+            [0.5 * mean[i][j] + 0.5 * (i == j) for j in range(tokens)] for i in range(tokens)
+        ]
+        flow = [
+            [sum(with_skip[i][k] * flow[k][j] for k in range(tokens)) for j in range(tokens)]
+            for i in range(tokens)
+        ]
     return read_off(flow, p)
 
 
@@ -24,7 +33,9 @@ def chefer_loop(A, G, p):
         cam = torch.zeros(tokens, tokens, dtype=torch.float64)
         for i in range(tokens):
             for j in range(tokens):
-                cam[i, j] = sum(max(0.0, float(a[h][i][j]) * float(g[h][i][j])) for h in range(len(a))) / len(a)
+                cam[i, j] = sum(
+                    max(0.0, float(a[h][i][j]) * float(g[h][i][j])) for h in range(len(a))
+                ) / len(a)
         r = r + cam @ r
     return read_off((r - torch.eye(tokens)).tolist(), p)
 
@@ -46,7 +57,8 @@ def read_off(rows, p):
 
 
 def linear_loop(x, weight, r):
-    """Relevance of a linear layer's outputs r -> inputs: each output shares out among its positive terms."""
+    """Relevance of a linear layer's outputs r -> inputs: each output shares out among its positive
+    terms."""
     shares = [0.0] * len(x)
     for i in range(len(weight)):
         terms = [max(0.0, float(x[j] * weight[i][j])) for j in range(len(x))]
@@ -56,7 +68,8 @@ def linear_loop(x, weight, r):
 
 
 def by_definition(f, inputs, r):
-    """Deep Taylor's G: relevance r of f(inputs) -> inputs, x times what autograd sends back of r / f."""
+    """Deep Taylor's G: relevance r of f(inputs) -> inputs, x times what autograd sends back of r /
+    f."""
     inputs = [x.detach().requires_grad_() for x in inputs]
     out = f(*inputs)
     grads = torch.autograd.grad(out, inputs, r / (out + torch.where(out < 0, -1e-9, 1e-9)))
@@ -74,7 +87,8 @@ def linear_by_rows(x, weight, r):
 
 
 def chefer_lrp_loop(model, image, c):
-    """The map over tokens (T,) of a timm ViT for one image and class, a step of its forward pass at a time."""
+    """The map over tokens (T,) of a timm ViT for one image and class, a step of its forward pass at
+    a time."""
     z = model._pos_embed(model.patch_embed(image[None])).detach()[0]  # (T, width)
     kept = []
     for block in model.blocks:
@@ -88,7 +102,20 @@ def chefer_lrp_loop(model, image, c):
         n2 = block.norm2(x)
         active = block.mlp.act(block.mlp.fc1(n2))
         out = block.mlp.fc2(active)
-        state = dict(z=z, n1=n1, q=q, k=k, v=v, a=attention, mixed=mixed, branch=branch, x=x, n2=n2, active=active, mlp=out)
+        state = dict(
+            z=z,
+            n1=n1,
+            q=q,
+            k=k,
+            v=v,
+            a=attention,
+            mixed=mixed,
+            branch=branch,
+            x=x,
+            n2=n2,
+            active=active,
+            mlp=out,
+        )
         kept.append(state | dict(block=block))
         z = x + out
     n = model.norm(z)
@@ -99,13 +126,20 @@ def chefer_lrp_loop(model, image, c):
     r[0] = terms / terms.sum()
     cams = []
     for s, g in reversed(list(zip(kept, grads))):
-        s = {key: value.detach() if isinstance(value, torch.Tensor) else value for key, value in s.items()}
+        s = {
+            key: value.detach() if isinstance(value, torch.Tensor) else value
+            for key, value in s.items()
+        }
         block, heads = s["block"], s["a"].shape[0]
         r_x, r_mlp = normalised(*by_definition(torch.add, [s["x"], s["mlp"]], r), r)
         r_active = linear_by_rows(s["active"], block.mlp.fc2.weight, r_mlp)
         r = r_x + linear_by_rows(s["n2"], block.mlp.fc1.weight, r_active)
         r_z, r_branch = normalised(*by_definition(torch.add, [s["z"], s["branch"]], r), r)
-        r_mixed = linear_by_rows(s["mixed"], block.attn.proj.weight, r_branch).unflatten(1, (heads, -1)).transpose(0, 1)
+        r_mixed = (
+            linear_by_rows(s["mixed"], block.attn.proj.weight, r_branch)
+            .unflatten(1, (heads, -1))
+            .transpose(0, 1)
+        )
         r_a, r_v = normalised(*by_definition(torch.matmul, [s["a"], s["v"]], r_mixed), r_mixed)
         r_q, r_k = normalised(*by_definition(lambda q, k: q @ k.mT, [s["q"], s["k"]], r_a), r_a)
         r_qkv = torch.cat([t.transpose(0, 1).flatten(1) for t in (r_q, r_k, r_v)], 1)

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 
 
 def mfaba_loop(s, x, *, steps, rate):
-    """s: tensor shaped as x -> score; x one sample -> contributions shaped as x, not yet summed over channels."""
+    """s: tensor shaped as x -> score; x one sample -> contributions shaped as x, not yet summed
+    over channels."""
     total = torch.zeros_like(x)
     for _ in range(steps):
         leaf = x.clone().requires_grad_()
@@ -20,14 +21,17 @@ def mfaba_loop(s, x, *, steps, rate):
 
 
 def rise_loop(s, x, *, masks, cells, p, seed):
-    """s: image (3, H, W) -> score; the grids and shifts in the order in which the kit draws them."""
+    """s: image (3, H, W) -> score; the grids and shifts in the order in which the kit draws
+    them."""
     height, width = x.shape[-2:]
     draws = torch.rand(masks, cells * cells + 2, generator=torch.Generator().manual_seed(seed))
     down, right = math.ceil(height / cells), math.ceil(width / cells)
     total = torch.zeros(height, width)
     for draw in draws:
         bits = (draw[2:] < p).float().reshape(1, 1, cells, cells)
-        large = F.interpolate(bits, size=((cells + 1) * down, (cells + 1) * right), mode="bilinear")[0, 0]
+        large = F.interpolate(
+            bits, size=((cells + 1) * down, (cells + 1) * right), mode="bilinear"
+        )[0, 0]
         top, left = int(draw[0] * down), int(draw[1] * right)
         m = large[top : top + height, left : left + width]
         total += s(x * m) * m
@@ -52,7 +56,9 @@ def shapley_values(v, players):
     for player in range(players):
         others, value = [q for q in range(players) if q != player], 0.0
         for size in range(players):
-            weight = math.factorial(size) * math.factorial(players - size - 1) / math.factorial(players)
+            weight = (
+                math.factorial(size) * math.factorial(players - size - 1) / math.factorial(players)
+            )
             for coalition in itertools.combinations(others, size):
                 value += weight * (v({*coalition, player}) - v({*coalition}))
         values.append(value)
@@ -70,7 +76,8 @@ def grad_cam_loop(s, z, *, pool):
 
 
 def iba_loop(fit, z, *, beta, steps, lr, copies, seed, smooth):
-    """fit: (C, h, w) -> log probability or cosine -> KL in bits (C, h, w) at the last forward pass, and the losses."""
+    """fit: (C, h, w) -> log probability or cosine -> KL in bits (C, h, w) at the last forward pass,
+    and the losses."""
     mu, s = z.mean((1, 2), keepdim=True), z.std((1, 2), keepdim=True, correction=0).clamp(min=0.01)
     a = torch.full(z.shape, 5.0, requires_grad=True)
     adam, losses = torch.optim.Adam([a], lr=lr), []
@@ -79,7 +86,9 @@ def iba_loop(fit, z, *, beta, steps, lr, copies, seed, smooth):
         gate = blur(torch.sigmoid(a), smooth)
         noise = torch.randn(copies, *z.shape, generator=generator) * s + mu
         prior = torch.distributions.Normal(mu.expand_as(z), s.expand_as(z))
-        kl = torch.distributions.kl_divergence(torch.distributions.Normal(gate * z + (1 - gate) * mu, (1 - gate) * s), prior)
+        kl = torch.distributions.kl_divergence(
+            torch.distributions.Normal(gate * z + (1 - gate) * mu, (1 - gate) * s), prior
+        )
         loss = beta * kl.mean() - sum(fit(gate * z + (1 - gate) * e) for e in noise) / copies
         (a.grad,) = torch.autograd.grad(loss, [a])
         adam.step()
@@ -88,7 +97,8 @@ def iba_loop(fit, z, *, beta, steps, lr, copies, seed, smooth):
 
 
 def blur(gate, sigma):
-    """Every cell the mean of all cells of its channel with weights exp(-distance^2 / (2 sigma^2))."""
+    """Every cell the mean of all cells of its channel with weights exp(-distance^2 / (2
+    sigma^2))."""
     if not sigma:
         return gate
     rows, columns = torch.meshgrid(*map(torch.arange, gate.shape[1:]), indexing="ij")

@@ -1,4 +1,5 @@
-"""M2IB and NIB one pair, one step and one scalar formula at a time, through the encoder's own blocks."""
+"""M2IB and NIB one pair, one step and one scalar formula at a time, through the encoder's own
+blocks."""
 
 import torch
 
@@ -8,7 +9,8 @@ def cosine(a, b):
 
 
 def m2ib_loop(suffix, z, target, *, beta, steps, lr, copies, noise, seed=0, sigma=1.0):
-    """z (1, T, width), target (D,) -> KL (T, width) of the last forward, and per step loss, cosine, mean KL."""
+    """z (1, T, width), target (D,) -> KL (T, width) of the last forward, and per step loss, cosine,
+    mean KL."""
     a = torch.full(z.shape[1:], 5.0, requires_grad=True)
     adam = torch.optim.Adam([a], lr=lr)
     torch.manual_seed(seed)

@@ -5,10 +5,14 @@ import torch.nn.functional as F
 
 
 def perturbed_images(x, map, *, block, first, reference, insert=False):
-    """x (3, H, W), map (H, W) without ties between blocks -> list of images, the first before any step, one block a step."""
+    """x (3, H, W), map (H, W) without ties between blocks -> list of images, the first before any
+    step, one block a step."""
     height, width = map.shape
     blocks = [(r, c) for r in range(0, height, block) for c in range(0, width, block)]
-    blocks.sort(key=lambda p: map[p[0] : p[0] + block, p[1] : p[1] + block].mean().item(), reverse=first == "most")
+    blocks.sort(
+        key=lambda p: map[p[0] : p[0] + block, p[1] : p[1] + block].mean().item(),
+        reverse=first == "most",
+    )
     here = reference.clone() if insert else x.clone()
     there = x if insert else reference
     images = [here.clone()]
@@ -20,7 +24,9 @@ def perturbed_images(x, map, *, block, first, reference, insert=False):
 
 def perturbation_curve_loop(f, x, target, map, *, block, first, reference, insert=False, head=None):
     values = []
-    for image in perturbed_images(x, map, block=block, first=first, reference=reference, insert=insert):
+    for image in perturbed_images(
+        x, map, block=block, first=first, reference=reference, insert=insert
+    ):
         h = f(image[None])
         if head is None:
             values.append(F.cosine_similarity(h, target[None])[0].item())

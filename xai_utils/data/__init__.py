@@ -9,16 +9,28 @@ from .stamps import SPLITS
 
 DATASETS = {"photos": photos.photos, "stamps": stamps.stamps, "scenes": scenes.scenes}
 
-__all__ = ["DATASETS", "DataMissing", "Dataset", "Sample", "Thing", "load_dataset", "mismatched", "recognised",
-           "thirds"]  # fmt: skip
+__all__ = [
+    "DATASETS",
+    "DataMissing",
+    "Dataset",
+    "Sample",
+    "Thing",
+    "load_dataset",
+    "mismatched",
+    "recognised",
+    "thirds",
+]
 
 
-def load_dataset(name: str, *, split: str = "test", seed: int = 0, n: int | None = None, **options) -> Dataset:
+def load_dataset(
+    name: str, *, split: str = "test", seed: int = 0, n: int | None = None, **options
+) -> Dataset:
     """Samples by name.
 
-    name   "photos" (9, test only), "stamps" (single things on grey), "scenes" (1 to 4 of them on a texture)
-    split  "train" and "test": the same stamps in different compositions; "novel": a fixed fifth of the stamps, which
-           no training of the kit uses
+    name   "photos" (9, test only), "stamps" (single things on grey), "scenes" (1 to 4 of them on a
+           texture)
+    split  "train" and "test": the same stamps in different compositions; "novel": a fixed fifth of
+           the stamps, which no training of the kit uses
     seed   scenes and the places of stamps follow from it
     n      how many; None: all photos or stamps, 100 scenes
     scenes also take `objects` (1 to 4, None: mixed) and `stamps` (ids to draw from)

@@ -12,11 +12,14 @@ THIRDS = ("noisy", "borderline", "clean")
 
 
 def derangement(n: int, seed: int, names: Sequence[Collection[str]] | None = None) -> np.ndarray:
-    """A permutation, (n,): the caption of pair `p[i]` goes to the picture of pair i, and none keeps its own.
+    """A permutation, (n,): the caption of pair `p[i]` goes to the picture of pair i, and none keeps
+    its own.
 
-    names  what is said of each pair's picture, n collections of strings. Pairs that share one are not swapped with each
-           other, so that neither an equal caption nor one of another thing in the same picture comes back as a mismatch
-    Raises ValueError where no permutation does it, for instance where one caption is on more than half of the pairs.
+    names  what is said of each pair's picture, n collections of strings. Pairs that share one are
+           not swapped with each other, so that neither an equal caption nor one of another thing in
+           the same picture comes back as a mismatch
+    Raises ValueError where no permutation does it, for instance where one caption is on more than
+    half of the pairs.
     """
     if not isinstance(n, int) or n < 2:
         raise ValueError(f"n must be an integer of at least 2, got {n!r}")
@@ -29,7 +32,9 @@ def derangement(n: int, seed: int, names: Sequence[Collection[str]] | None = Non
     try:
         return linear_sum_assignment(cost)[1]
     except ValueError as error:
-        raise ValueError(f"these {n} captions cannot be swapped so that none fits its new picture") from error
+        raise ValueError(
+            f"these {n} captions cannot be swapped so that none fits its new picture"
+        ) from error
 
 
 def clashes(n: int, names: Sequence[Collection[str]] | None) -> np.ndarray:
@@ -44,16 +49,21 @@ def clashes(n: int, names: Sequence[Collection[str]] | None) -> np.ndarray:
 
 
 def mismatched(samples: Sequence[Sample], seed: int) -> list[Sample]:
-    """The same pictures, in the same order, each with the caption of another that shares no thing with it."""
+    """The same pictures, in the same order, each with the caption of another that shares no thing
+    with it."""
     names = [{s.caption, *(t.caption for t in s.things)} for s in samples]
     swap = derangement(len(samples), seed, names)
-    return [replace(s, caption=samples[j].caption, things=(), label=None) for s, j in zip(samples, swap)]
+    return [
+        replace(s, caption=samples[j].caption, things=(), label=None) for s, j in zip(samples, swap)
+    ]
 
 
 def thirds(similarities) -> np.ndarray:
-    """"noisy", "borderline" or "clean" for every pair, (n,): the lower, middle and upper third of the similarities.
+    """ "noisy", "borderline" or "clean" for every pair, (n,): the lower, middle and upper third of
+    the similarities.
 
-    The model's own cosine between image and text. Sizes differ by one at most; of equal values, the first counts as lower.
+    The model's own cosine between image and text. Sizes differ by one at most; of equal values, the
+    first counts as lower.
     """
     values = np.asarray(similarities, float)
     if values.ndim != 1 or len(values) < 3 or not np.isfinite(values).all():

@@ -1,4 +1,5 @@
-"""Which stamps does a dual encoder know by name? Maps for words it does not know say nothing about the method."""
+"""Which stamps does a dual encoder know by name? Maps for words it does not know say nothing about
+the method."""
 
 import hashlib
 import json
@@ -15,13 +16,17 @@ from .stamps import stamps, table
 
 @torch.no_grad()
 def recognised(model: DualEncoder, *, split: str = "test", top: int = 5) -> list[str]:
-    """Ids of the split's stamps whose own caption is among the `top` of all stamps' captions, each stamp alone on grey.
+    """Ids of the split's stamps whose own caption is among the `top` of all stamps' captions, each
+    stamp alone on grey.
 
-    The ranks are kept in the cache, under what the model makes of the first stamp and of its caption, bit for bit.
+    The ranks are kept in the cache, under what the model makes of the first stamp and of its
+    caption, bit for bit.
     """
     rows, shown = table(), stamps(split, 0, None)
     captions = sorted({row["caption"] for row in rows})
-    key = hashlib.sha256(json.dumps([model.name, split, [(row["id"], row["caption"]) for row in rows]]).encode())
+    key = hashlib.sha256(
+        json.dumps([model.name, split, [(row["id"], row["caption"]) for row in rows]]).encode()
+    )
     for h in (embed(model, shown[:1]), model.encode_text([shown[0].caption])):
         key.update(h.cpu().numpy().tobytes())
 
@@ -44,4 +49,6 @@ def ranks(model: DualEncoder, shown: Dataset, captions: list[str]) -> dict[str, 
 
 
 def embed(model: DualEncoder, samples) -> torch.Tensor:
-    return F.normalize(model.encode_image(torch.stack([model.image.transform(s.image) for s in samples])), dim=-1)
+    return F.normalize(
+        model.encode_image(torch.stack([model.image.transform(s.image) for s in samples])), dim=-1
+    )

@@ -45,8 +45,14 @@ class Sample:
         return fit(self.image, size)
 
     def masks(self, size: tuple[int, int]) -> torch.Tensor:
-        """(things, H, W) bool: where each object is in `picture(size)`; its box where there is no exact mask."""
-        return torch.stack([torch.from_numpy(np.array(fit(self._mask(t), size, nearest=True)) > 0) for t in self.things])
+        """(things, H, W) bool: where each object is in `picture(size)`; its box where there is no
+        exact mask."""
+        return torch.stack(
+            [
+                torch.from_numpy(np.array(fit(self._mask(t), size, nearest=True)) > 0)
+                for t in self.things
+            ]
+        )
 
     def _mask(self, thing: Thing) -> Image.Image:
         if thing.mask is not None:

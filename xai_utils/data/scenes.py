@@ -11,11 +11,22 @@ from .photos import photos
 from .samples import Dataset, Sample, Thing
 from .stamps import SIDE, SPLITS, paste, table
 
-SCALE = {1: (0.45, 0.7), 2: (0.38, 0.5), 3: (0.32, 0.42), 4: (0.28, 0.38)}  # of the side, by number of objects
+SCALE = {
+    1: (0.45, 0.7),
+    2: (0.38, 0.5),
+    3: (0.32, 0.42),
+    4: (0.28, 0.38),
+}  # of the side, by number of objects
 COVERED = 0.1  # at most this part of an object may lie under the ones pasted after it
 
 
-def scenes(split: str, seed: int, n: int | None, objects: int | None = None, stamps: list[str] | None = None) -> Dataset:
+def scenes(
+    split: str,
+    seed: int,
+    n: int | None,
+    objects: int | None = None,
+    stamps: list[str] | None = None,
+) -> Dataset:
     """Scenes from a seed.
 
     objects  how many stamps in each, 1 to 4; None: drawn anew for every scene
@@ -31,7 +42,10 @@ def scenes(split: str, seed: int, n: int | None, objects: int | None = None, sta
         raise ValueError(f"objects must be 1, 2, 3, 4 or None, got {objects!r}")
     captions = {r["caption"] for r in rows}
     if len(captions) < (objects or 4):
-        raise ValueError(f"scenes of {objects or 4} objects need as many stamps of different captions, got {len(captions)}")
+        raise ValueError(
+            f"scenes of {objects or 4} objects need as many stamps of different captions, got"
+            f" {len(captions)}"
+        )
     n, code = 100 if n is None else n, SPLITS.index(split)
 
     def make(i: int) -> Sample:
@@ -64,7 +78,9 @@ def ground(rng: np.random.Generator) -> Image.Image:
     if rng.random() < 0.6:
         texture = textures()[rng.integers(3)]
         left, top = rng.integers(0, texture.width - SIDE, 2)
-        crop = np.asarray(texture.crop((left, top, left + SIDE, top + SIDE)), float)[..., None] / 255
+        crop = (
+            np.asarray(texture.crop((left, top, left + SIDE, top + SIDE)), float)[..., None] / 255
+        )
         return Image.fromarray(np.uint8(255 * (crop * rng.uniform(0.6, 1, 3)).clip(0, 1)))
     photo = photo_grounds()[rng.integers(len(photo_grounds()))]
     left, top = rng.integers(0, photo.width - SIDE + 1), rng.integers(0, photo.height - SIDE + 1)
@@ -74,7 +90,9 @@ def ground(rng: np.random.Generator) -> Image.Image:
 @cache
 def textures() -> list[Image.Image]:
     folder = Path(find_spec("skimage").submodule_search_locations[0]) / "data"
-    return [Image.open(folder / f"{name}.png").convert("L") for name in ("grass", "gravel", "brick")]
+    return [
+        Image.open(folder / f"{name}.png").convert("L") for name in ("grass", "gravel", "brick")
+    ]
 
 
 @cache

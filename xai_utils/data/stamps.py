@@ -1,7 +1,7 @@
 """Stamps: about 300 photographs of single things, cut out, each with a caption.
 
-They come with Debian's package tuxpaint-stamps-default. It is fetched with apt-get into a private folder, without root;
-`XAI_STAMPS` may name the .deb or an unpacked folder instead.
+They come with Debian's package tuxpaint-stamps-default. It is fetched with apt-get into a private
+folder, without root; `XAI_STAMPS` may name the .deb or an unpacked folder instead.
 """
 
 import csv
@@ -21,38 +21,70 @@ from .samples import Dataset, Sample, Thing
 PACKAGE = "tuxpaint-stamps-default"
 SIDE = 224  # the longer side of a prepared stamp, pixels
 LEFT_OUT = re.compile(  # symbols and copies, then drawings that the package does not call cartoons
-    r"symbols|cartoon|flags|roadsigns|space/|halloween/(?!jack)|dreydl|police|_mirror|newyears|explosion"
-    r"|clothes/t_|hats/(blue|green|prop|top)|hedgehog|echidna|tooth|insects/(bee|fly)|fish/shrimp|dishes/glass|lightning"
-    r"|christmas/(Santa|santahat|star|candy_cane|hard_candy|stocking|lamp|bow|xmas)|christmas/tree|inukshuk-outline"
+    r"symbols|cartoon|flags|roadsigns|space/|halloween/(?!jack)|dreydl|police|_mirror|newyears"
+    r"|explosion|clothes/t_|hats/(blue|green|prop|top)|hedgehog|echidna|tooth|insects/(bee|fly)"
+    r"|fish/shrimp|dishes/glass|lightning"
+    r"|christmas/(Santa|santahat|star|candy_cane|hard_candy|stocking|lamp|bow|xmas)"
+    r"|christmas/tree|inukshuk-outline"
     r"|easter/(bluebird|bunny|butterfly|chick|wrapped)|candle|menorah"
 )
 # captions that are sentences, names or puns instead of the name of the thing
 CAPTIONS = {
-    "broccoli": "broccoli", "corn": "sweet yellow corn", "toilet": "a toilet", "stethoscope": "a stethoscope",
-    "bluegroper": "a blue groper", "edward_bear": "a teddy bear", "bradley": "an armored fighting vehicle",
-    "infantry-stryker": "an armored personnel carrier", "ww2_german_gun": "an old field gun", "fire": "a fire",
-    "measuring_tape": "a measuring tape", "old_naval_shell": "an old naval shell", "Mince_Pie": "a mince pie",
-    "Roast_turkey": "a roast turkey", "Candy_cane_photo_1": "a candy cane", "Candy_cane_photo_2": "a candy cane",
-    "tomato": "a ripe tomato", "lionfish": "a lionfish", "hippopotamus": "a hippopotamus", "uk_post_box": "a red post box", "wheelie_bin": "a wheelie bin",
-    "7spoke256": "a car wheel", "cep-2": "a cep", "rambutan": "a rambutan tree", "hoverfly": "a hoverfly",
-    "German_Christmas_toy": "a wooden toy", "chemparathi": "a hibiscus flower", "anthoorium": "an anthurium", "adeenia": "a desert rose",
-    "appooppanthady": "an Indian milkweed", "bolsom": "a balsam flower", "chuvanna_plastic_poo": "a red plastic flower",
-    "holly_leaves": "holly leaves", "final-roll-call": "a soldier's memorial", "grannysmith": "a rag doll",
-}  # fmt: skip
+    "broccoli": "broccoli",
+    "corn": "sweet yellow corn",
+    "toilet": "a toilet",
+    "stethoscope": "a stethoscope",
+    "bluegroper": "a blue groper",
+    "edward_bear": "a teddy bear",
+    "bradley": "an armored fighting vehicle",
+    "infantry-stryker": "an armored personnel carrier",
+    "ww2_german_gun": "an old field gun",
+    "fire": "a fire",
+    "measuring_tape": "a measuring tape",
+    "old_naval_shell": "an old naval shell",
+    "Mince_Pie": "a mince pie",
+    "Roast_turkey": "a roast turkey",
+    "Candy_cane_photo_1": "a candy cane",
+    "Candy_cane_photo_2": "a candy cane",
+    "tomato": "a ripe tomato",
+    "lionfish": "a lionfish",
+    "hippopotamus": "a hippopotamus",
+    "uk_post_box": "a red post box",
+    "wheelie_bin": "a wheelie bin",
+    "7spoke256": "a car wheel",
+    "cep-2": "a cep",
+    "rambutan": "a rambutan tree",
+    "hoverfly": "a hoverfly",
+    "German_Christmas_toy": "a wooden toy",
+    "chemparathi": "a hibiscus flower",
+    "anthoorium": "an anthurium",
+    "adeenia": "a desert rose",
+    "appooppanthady": "an Indian milkweed",
+    "bolsom": "a balsam flower",
+    "chuvanna_plastic_poo": "a red plastic flower",
+    "holly_leaves": "holly leaves",
+    "final-roll-call": "a soldier's memorial",
+    "grannysmith": "a rag doll",
+}
 
 
 SPLITS = ("train", "test", "novel")
 
 
 def stamps(split: str, seed: int, n: int | None) -> Dataset:
-    """Single stamps on plain grey, `test` and `train` placing the same ones differently, `novel` showing others."""
+    """Single stamps on plain grey, `test` and `train` placing the same ones differently, `novel`
+    showing others."""
     rows = [r for r in table() if r["novel"] == (split == "novel")][:n]
     code = SPLITS.index(split)
 
     def make(i: int) -> Sample:
         rng = np.random.default_rng([seed, code, i, 1])
-        image, thing = paste(Image.new("RGB", (SIDE, SIDE), (128, 128, 128)), rows[i], rng, (0.6, 0.9))
-        return Sample(rows[i]["id"], image, f"{thing.caption} on a grey ground", (thing,), rows[i]["label"])
+        image, thing = paste(
+            Image.new("RGB", (SIDE, SIDE), (128, 128, 128)), rows[i], rng, (0.6, 0.9)
+        )
+        return Sample(
+            rows[i]["id"], image, f"{thing.caption} on a grey ground", (thing,), rows[i]["label"]
+        )
 
     return Dataset(f"stamps/{split}", len(rows), make)
 
@@ -73,19 +105,32 @@ def read_table(_root: str) -> list[dict]:
     return rows
 
 
-def paste(ground: Image.Image, row: dict, rng: np.random.Generator, scale: tuple[float, float], free=None):
-    """Put a stamp on `ground`, its longer side between scale[0] and scale[1] of the ground's shorter one.
+def paste(
+    ground: Image.Image, row: dict, rng: np.random.Generator, scale: tuple[float, float], free=None
+):
+    """Put a stamp on `ground`, its longer side between scale[0] and scale[1] of the ground's
+    shorter one.
 
-    free  (H, W) bool, where it may lie; 20 places are tried and the one with the most free pixels is taken
+    free  (H, W) bool, where it may lie; 20 places are tried and the one with the most free pixels
+          is taken
     """
     stamp = Image.open(row["file"])
     side = rng.uniform(*scale) * min(ground.size)
-    stamp = stamp.resize([max(1, round(s * side / max(stamp.size))) for s in stamp.size], Image.Resampling.LANCZOS)
+    stamp = stamp.resize(
+        [max(1, round(s * side / max(stamp.size))) for s in stamp.size], Image.Resampling.LANCZOS
+    )
     alpha = np.array(stamp)[..., 3] >= 128  # (h, w)
-    places = [(int(rng.integers(ground.width - stamp.width + 1)), int(rng.integers(ground.height - stamp.height + 1)))
-              for _ in range(20)]  # fmt: skip
+    places = [
+        (
+            int(rng.integers(ground.width - stamp.width + 1)),
+            int(rng.integers(ground.height - stamp.height + 1)),
+        )
+        for _ in range(20)
+    ]
     if free is not None:
-        places.sort(key=lambda p: -free[p[1] : p[1] + stamp.height, p[0] : p[0] + stamp.width][alpha].sum())
+        places.sort(
+            key=lambda p: -free[p[1] : p[1] + stamp.height, p[0] : p[0] + stamp.width][alpha].sum()
+        )
     left, top = places[0]
     ground.paste(stamp, (left, top), stamp)
     mask = np.zeros(ground.size[::-1], bool)
@@ -94,9 +139,12 @@ def paste(ground: Image.Image, row: dict, rng: np.random.Generator, scale: tuple
 
 
 def build(folder: Path) -> None:
-    """Unpack the package, keep the photographs of things, crop each to what is not transparent, write stamps.csv."""
+    """Unpack the package, keep the photographs of things, crop each to what is not transparent,
+    write stamps.csv."""
     with tempfile.TemporaryDirectory() as scratch:
-        source = unpacked(PACKAGE, "XAI_STAMPS", Path(scratch), "photos work without; for stamps and scenes")
+        source = unpacked(
+            PACKAGE, "XAI_STAMPS", Path(scratch), "photos work without; for stamps and scenes"
+        )
         rows, seen = [], set()
         for path in sorted(source.rglob("*.png")):
             name = path.relative_to(source).as_posix().split("tuxpaint/stamps/")[-1]
@@ -112,23 +160,31 @@ def build(folder: Path) -> None:
                 continue
             seen.add(key)
             ident = re.sub(r"[^a-z0-9]+", "-", name.removesuffix(".png").lower()).strip("-")
-            novel = int(hashlib.sha256(caption.encode()).hexdigest(), 16) % 5 == 0  # by caption: twins stay together
+            novel = (
+                int(hashlib.sha256(caption.encode()).hexdigest(), 16) % 5 == 0
+            )  # by caption: twins stay together
             image.save(folder / f"{ident}.png")
             rows.append([ident, f"{ident}.png", caption, imagenet_label(caption), int(novel)])
     if len(rows) < 100:
-        raise DataMissing(f"only {len(rows)} stamps under {source}: XAI_STAMPS must name the unpacked {PACKAGE} or its .deb")
+        raise DataMissing(
+            f"only {len(rows)} stamps under {source}: XAI_STAMPS must name the unpacked {PACKAGE}"
+            " or its .deb"
+        )
     with (folder / "stamps.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["id", "file", "caption", "label", "novel"], *sorted(rows)])
 
 
 def read_caption(png: Path) -> str:
-    """ "A peacock (a male peafowl)." -> "a peacock"; empty where the stamp has no caption of its own."""
+    """ "A peacock (a male peafowl)." -> "a peacock"; empty where the stamp has no caption of its
+    own."""
     if png.stem in CAPTIONS:
         return CAPTIONS[png.stem]
     txt = png.with_suffix(".txt")
     line = txt.read_text("utf-8", "replace").split("\n")[0] if txt.is_file() else ""
     name = re.split(r"[(,.!;:—]| that | is ", line)[0].strip()
-    name = re.sub("[“”\"']", "", name.replace("’", "'") if "’s" in name else name.replace("’", "")).strip()
+    name = re.sub(
+        "[“”\"']", "", name.replace("’", "'") if "’s" in name else name.replace("’", "")
+    ).strip()
     return name[:1].lower() + name[1:] if re.match(r"(An?|The|Two|Some|Big) ", name) else ""
 
 

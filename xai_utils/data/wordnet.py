@@ -16,7 +16,8 @@ PACKAGE = "wordnet-base"
 
 
 def wordnet() -> WordNetCorpusReader:
-    """WordNet as nltk reads it. Raises DataMissing where the package cannot be had; `XAI_WORDNET` may name it."""
+    """WordNet as nltk reads it. Raises DataMissing where the package cannot be had; `XAI_WORDNET`
+    may name it."""
     return read_wordnet(str(cache_folder()))
 
 
@@ -31,15 +32,24 @@ def read_wordnet(_root: str) -> WordNetCorpusReader:
 
 def build(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        source = unpacked(PACKAGE, "XAI_WORDNET", Path(scratch), "the other caption scores work without; for METEOR")
+        source = unpacked(
+            PACKAGE,
+            "XAI_WORDNET",
+            Path(scratch),
+            "the other caption scores work without; for METEOR",
+        )
         index = next(source.rglob("index.noun"), None)
         if index is None:
-            raise DataMissing(f"no index.noun under {source}: XAI_WORDNET must name the unpacked {PACKAGE} or its .deb")
+            raise DataMissing(
+                f"no index.noun under {source}: XAI_WORDNET must name the unpacked {PACKAGE} or its"
+                " .deb"
+            )
         home = folder / "corpora/wordnet"
         home.mkdir(parents=True)
         for file in index.parent.iterdir():
             if file.suffix in {".noun", ".verb", ".adj", ".adv", ".exc", ".rev"}:
                 shutil.copyfile(file, home / file.name)
-    # nltk wants two more, which the package leaves out and synonyms do not need: the names of 45 topics, keys of senses
+    # nltk wants two more, which the package leaves out and synonyms do not need: the names of 45
+    # topics, keys of senses
     (home / "lexnames").write_text("".join(f"{i:02d}\ttopic.{i}\t1\n" for i in range(45)))
     (home / "index.sense").write_text("")

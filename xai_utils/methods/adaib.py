@@ -1,4 +1,5 @@
-"""AdaIB: a bottleneck whose compression each pair sets for itself, by how well its image and text match."""
+"""AdaIB: a bottleneck whose compression each pair sets for itself, by how well its image and text
+match."""
 
 from itertools import pairwise
 from math import inf
@@ -42,30 +43,45 @@ def adaib(
     seed: int = 0,
     chunk: int = 64,
 ) -> Attribution:
-    """M2IB with two weights: f grows with the relevance of the pair, g falls with it (AdaIB, Eqs. 2, 4).
+    """M2IB with two weights: f grows with the relevance of the pair, g falls with it (AdaIB, Eqs.
+    2, 4).
 
-        L = g(f) mean KL( p(z'|x) || N(0, 1) ) - f mean over copies of cos(suffix(z'), target),   beta_eff = g(f) / f
+        L = g(f) mean KL( p(z'|x) || N(0, 1) ) - f mean over copies of cos(suffix(z'), target)
+        beta_eff = g(f) / f
         z', KL and the map s as in `m2ib`, which constant f and g give back (Proposition 1)
 
     encoder, inputs, targets, layer, sigma, steps, lr, copies, noise, chunk  as in `m2ib`
-    f     "inverse-l1", "inverse-l2", "inverse-linf" (Chebyshev): 1 / (distance + eps); "cosine": eps + softplus(tau
-          (1 + cos) / 2) (App. B.1). Of the untouched pair, once: the paper's f(X, Y) has no z'. A number: constant. eps = 1e-6
-    g     "closed": 1 / (f + eps); "scaled": beta times that; learned from f, eps + softplus(network(f)): "linear", "mlp" (32
-          ReLU, the paper's), "8-8-relu", "64-64-relu", "32-32-identity", "32-32-tanh" (Table 7). A number: constant
+    f     "inverse-l1", "inverse-l2", "inverse-linf" (Chebyshev): 1 / (distance + eps); "cosine":
+          eps + softplus(tau (1 + cos) / 2) (App. B.1). Of the untouched pair, once: the paper's
+          f(X, Y) has no z'. A number: constant. eps = 1e-6
+    g     "closed": 1 / (f + eps); "scaled": beta times that; learned from f, eps +
+          softplus(network(f)): "linear", "mlp" (32 ReLU, the paper's), "8-8-relu", "64-64-relu",
+          "32-32-identity", "32-32-tanh" (Table 7). A number: constant
     beta  of "scaled": M2IB's, so that f = 1 is M2IB
-    normalise  distances of unit vectors. The paper does not say; False keeps lengths, as its App. E.1 hints
-    clip  the most that the norm of a pair's gradient may have, gates and g together; None: anything. The paper's is 1,
-          over whatever is optimised together; one pair at a time here, so that a map does not depend on its company
-    seed  noise, and the weights that each pair's own network starts from, in the same Adam as its gates
-    Returns the map (B, H, W), or for texts (B, T), in nats, >= 0; trace: loss, fit (cosine), kl (mean per element), f, g,
-    beta_eff, each (steps, B); cost: passes of the suffix, one of the prefix and, unless f is a number, one for f.
-    Why not the paper's g = "mlp": dL/dg = KL > 0, so g falls, to eps within one step, and the map keeps everything. "closed"
-    keeps next to nothing: beta_eff is 1.8 where M2IB has 0.1, and 1000 with the lengths of an untrained CLIP. On 24 pairs of
-    training scenes and conse-lite0, share of the map on the named thing and AUC of the loss against swapped captions: scaled
-    0.22, 0.81; closed 0.16, 0.61; mlp 0.09, 0.82; M2IB 0.19, 0.81, and at the mean beta_eff of scaled, 0.19: 0.22, 0.76.
+    normalise  distances of unit vectors. The paper does not say; False keeps lengths, as its App.
+               E.1 hints
+    clip  the most that the norm of a pair's gradient may have, gates and g together; None:
+          anything. The paper's is 1, over whatever is optimised together; one pair at a time here,
+          so that a map does not depend on its company
+    seed  noise, and the weights that each pair's own network starts from, in the same Adam as its
+          gates
+    Returns the map (B, H, W), or for texts (B, T), in nats, >= 0; trace: loss, fit (cosine), kl
+    (mean per element), f, g, beta_eff, each (steps, B); cost: passes of the suffix, one of the
+    prefix and, unless f is a number, one for f. Why not the paper's g = "mlp": dL/dg = KL > 0, so g
+    falls, to eps within one step, and the map keeps everything. "closed" keeps next to nothing:
+    beta_eff is 1.8 where M2IB has 0.1, and 1000 with the lengths of an untrained CLIP. On 24 pairs
+    of training scenes and conse-lite0, share of the map on the named thing and AUC of the loss
+    against swapped captions: scaled 0.22, 0.81; closed 0.16, 0.61; mlp 0.09, 0.82; M2IB 0.19, 0.81,
+    and at the mean beta_eff of scaled, 0.19: 0.22, 0.76.
     """
     check_call(encoder, inputs, targets, texts=True)
-    check_options(f, g, dict(steps=steps, copies=copies, chunk=chunk), dict(sigma=sigma, lr=lr, tau=tau, beta=beta), clip)
+    check_options(
+        f,
+        g,
+        dict(steps=steps, copies=copies, chunk=chunk),
+        dict(sigma=sigma, lr=lr, tau=tau, beta=beta),
+        clip,
+    )
     split = encoder.split(round(encoder.depth * 10 / 12) if layer is None else layer)
 
     def embed(rows, i):
@@ -76,14 +92,33 @@ def adaib(
     with torch.no_grad():
         z = split.prefix(inputs)
         copies, targets = copies if noise else 1, targets.to(z)
-        h = [embed(z[i], i) for i in row_groups(encoder, len(z), 1, chunk)] if isinstance(f, str) else []
+        h = (
+            [embed(z[i], i) for i in row_groups(encoder, len(z), 1, chunk)]
+            if isinstance(f, str)
+            else []
+        )
         relevant = relevance(h, targets, f, tau=tau, normalise=normalise)  # (B,)
-    draw = own_noise(z, copies, seed) if noise else lambda: torch.zeros(1, 1, *[1] * (z.ndim - 1), device=z.device)
+    draw = (
+        own_noise(z, copies, seed)
+        if noise
+        else lambda: torch.zeros(1, 1, *[1] * (z.ndim - 1), device=z.device)
+    )
     price, weights = compression(g, relevant, beta, seed)
     passed, trace = optimise_gates(
-        encoder, z, lambda rows, i: relevant[i] * F.cosine_similarity(embed(rows, i), targets[i]), draw, copies=copies,
-        beta=price, sigma=sigma, steps=steps, lr=lr, chunk=chunk, what="AdaIB", weights=weights, clip=clip,
-    )  # fmt: skip
+        encoder,
+        z,
+        lambda rows, i: relevant[i] * F.cosine_similarity(embed(rows, i), targets[i]),
+        draw,
+        copies=copies,
+        beta=price,
+        sigma=sigma,
+        steps=steps,
+        lr=lr,
+        chunk=chunk,
+        what="AdaIB",
+        weights=weights,
+        clip=clip,
+    )
     f_of, g_of = relevant.cpu().expand(steps, -1), trace.pop("beta")
     trace |= dict(fit=trace["fit"] / f_of, f=f_of, g=g_of, beta_eff=g_of / f_of)
     map = split.to_map(passed.sum(split.channel_dim), like=z).float().cpu()
@@ -92,8 +127,11 @@ def adaib(
     return Attribution(map=map, unit="nats", signed=False, trace=trace, cost=cost, tokens=tokens)
 
 
-def relevance(h: list[Tensor], targets: Tensor, f: str | float, *, tau: float, normalise: bool) -> Tensor:
-    """f of every pair (B,), from its embeddings in parts (App. B.1, step 5); a constant needs none."""
+def relevance(
+    h: list[Tensor], targets: Tensor, f: str | float, *, tau: float, normalise: bool
+) -> Tensor:
+    """f of every pair (B,), from its embeddings in parts (App. B.1, step 5); a constant needs
+    none."""
     if not isinstance(f, str):
         return torch.full((len(targets),), float(f), device=targets.device)
     h = torch.cat(h)
@@ -133,7 +171,10 @@ def check_options(f, g, counts: dict, positive: dict, clip) -> None:
         check_number(name, value, 0, above=True)
     if clip is not None:
         check_number("clip", clip, 0, above=True)
-    for name, value, names in (("f", f, [*DISTANCES, "cosine"]), ("g", g, ["closed", "scaled", *NETWORKS])):
+    for name, value, names in (
+        ("f", f, [*DISTANCES, "cosine"]),
+        ("g", g, ["closed", "scaled", *NETWORKS]),
+    ):
         if not isinstance(value, str):
             check_number(name, value, 0, above=name == "f")
         elif value not in names:

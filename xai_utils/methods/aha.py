@@ -1,4 +1,5 @@
-"""AHA ("Learn to Rank"): a network that draws the map, trained to do well at deletion and insertion themselves."""
+"""AHA ("Learn to Rank"): a network that draws the map, trained to do well at deletion and insertion
+themselves."""
 
 from pathlib import Path
 
@@ -17,10 +18,14 @@ TAU = 0.1  # temperature of the soft sort; notebook 50 sets others beside it
 
 
 @torch.enable_grad()
-def ranking_loss(encoder, x: Tensor, targets: Tensor, m: Tensor, other: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
-    """Mean over S masks of match(m I0 + (1 - m) I) - match(m I + (1 - m) I0), deletion less insertion.
+def ranking_loss(
+    encoder, x: Tensor, targets: Tensor, m: Tensor, other: Tensor, chunk: int
+) -> tuple[Tensor, Tensor]:
+    """Mean over S masks of match(m I0 + (1 - m) I) - match(m I + (1 - m) I0), deletion less
+    insertion.
 
-    m      (B, S, G, G), soft masks of the first k cells, brought to pixels by bilinear interpolation
+    m      (B, S, G, G), soft masks of the first k cells, brought to pixels by bilinear
+           interpolation
     other  I0, (B, 3, H, W)
     Returns the loss (B,) and its gradient at m, found in portions of `chunk` masks.
     """
@@ -38,14 +43,27 @@ def ranking_loss(encoder, x: Tensor, targets: Tensor, m: Tensor, other: Tensor, 
 
 
 def train_explainer(
-    encoder: ImageEncoder, pictures: Tensor, *, out: Path, grid: int = 28, s: int = 4, tau: float = TAU, noise: float = 0.0,
-    steps: int = 1000, batch: int = 8, lr: float = 2e-3, seed: int = 0, chunk: int = 64,
-) -> Explainer:  # fmt: skip
-    """Train an explainer of `encoder`, which needs a head, on deletion less insertion; goes on from out/checkpoint.pt.
+    encoder: ImageEncoder,
+    pictures: Tensor,
+    *,
+    out: Path,
+    grid: int = 28,
+    s: int = 4,
+    tau: float = TAU,
+    noise: float = 0.0,
+    steps: int = 1000,
+    batch: int = 8,
+    lr: float = 2e-3,
+    seed: int = 0,
+    chunk: int = 64,
+) -> Explainer:
+    """Train an explainer of `encoder`, which needs a head, on deletion less insertion; goes on from
+    out/checkpoint.pt.
 
-    pictures  (n, 3, H, W) uint8, n at least `batch`; classes are drawn in proportion to the square of what the encoder's
-              softmax says: mostly the predicted one
-    s         perturbation steps: values of k at every step, evenly spread and moved at random together
+    pictures  (n, 3, H, W) uint8, n at least `batch`; classes are drawn in proportion to the square
+              of what the encoder's softmax says: mostly the predicted one
+    s         perturbation steps: values of k at every step, evenly spread and moved at random
+              together
     noise     scale of the Gumbel noise on the matrix that is sorted
     The reference image changes from step to step: black, the picture's mean, blur.
     """
@@ -65,40 +83,71 @@ def train_explainer(
         k = levels(grid**2, s, 0.02 + 0.96 * float(torch.rand(1, generator=generator)))
         m = soft_topk(explainer(x, classes), k, tau=tau, noise=noise, seed=seed * 1_000_003 + step)
         other = reference_image(encoder, x, REFERENCES[1:][step % 3])
-        loss, gradient = ranking_loss(encoder, x, classes, m.unflatten(2, (grid, grid)), other, chunk)
+        loss, gradient = ranking_loss(
+            encoder, x, classes, m.unflatten(2, (grid, grid)), other, chunk
+        )
         linear = (m * gradient.flatten(2)).sum() / len(rows)  # has the loss's gradient
         return dict(loss=loss.mean() + linear - linear.detach())
 
-    return loop(Path(out), explainer, terms, dict(loss=1.0), n=len(pictures), steps=steps, batch=batch, lr=lr, seed=seed)
+    return loop(
+        Path(out),
+        explainer,
+        terms,
+        dict(loss=1.0),
+        n=len(pictures),
+        steps=steps,
+        batch=batch,
+        lr=lr,
+        seed=seed,
+    )
 
 
 def check_trainable(encoder, pictures, batch) -> None:
     if not isinstance(encoder, ImageEncoder) or encoder.head is None or encoder.parts is None:
         name = getattr(encoder, "name", encoder)
-        raise ValueError(f"encoder must be an image encoder with blocks and a classifier head, got {name}")
+        raise ValueError(
+            f"encoder must be an image encoder with blocks and a classifier head, got {name}"
+        )
     size = encoder.image_size
-    if not isinstance(pictures, Tensor) or pictures.dtype != torch.uint8 or pictures.shape[1:] != (3, *size):
+    if (
+        not isinstance(pictures, Tensor)
+        or pictures.dtype != torch.uint8
+        or pictures.shape[1:] != (3, *size)
+    ):
         raise ValueError(f"pictures must be uint8 of shape (n, 3, {size[0]}, {size[1]})")
     if len(pictures) < batch:
         raise ValueError(f"pictures must be at least a batch of {batch}, got {len(pictures)}")
 
 
 def aha(
-    explainer: Explainer, encoder: ImageEncoder, inputs: Tensor, targets: Tensor, *,
-    refine: int = 0, s: int = 4, tau: float = TAU, lr: float = 0.5, chunk: int = 64,
-) -> Attribution:  # fmt: skip
+    explainer: Explainer,
+    encoder: ImageEncoder,
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    refine: int = 0,
+    s: int = 4,
+    tau: float = TAU,
+    lr: float = 0.5,
+    chunk: int = 64,
+) -> Attribution:
     """The map that a trained explainer draws in one pass, refined in a few steps if wanted (AHA).
 
-    explainer  from `load_explainer` or `train_explainer`; it sees the picture through its own backbone
-    encoder    the model to explain: asked only where `refine` is above 0, and then it may be another than the backbone
+    explainer  from `load_explainer` or `train_explainer`; it sees the picture through its own
+               backbone
+    encoder    the model to explain: asked only where `refine` is above 0, and then it may be
+               another than the backbone
     targets    (B,) class indices, or (B, D) embeddings
-    refine     T, steps down the soft deletion less insertion score of this one picture, averaged over black, mean and blur
+    refine     T, steps down the soft deletion less insertion score of this one picture, averaged
+               over black, mean and blur
     s          values of k at each of them
-    lr         length of a step, in units of the scores' spread: the gradient is scaled to a root mean square of 1
-    Returns a map (B, H, W): scores of G x G cells brought to pixels, mean 0, spread 1; only their order has a meaning.
-    trace, where T > 0: "loss" (T, B), soft deletion less insertion before each step; "scores" (T + 1, B, G, G), the cells
-    before the first step and after each. cost: 1 pass of the explainer's backbone, and for each step 6 s passes of the
-    encoder forward and as many backward.
+    lr         length of a step, in units of the scores' spread: the gradient is scaled to a root
+               mean square of 1
+    Returns a map (B, H, W): scores of G x G cells brought to pixels, mean 0, spread 1; only their
+    order has a meaning. trace, where T > 0: "loss" (T, B), soft deletion less insertion before each
+    step; "scores" (T + 1, B, G, G), the cells before the first step and after each. cost: 1 pass of
+    the explainer's backbone, and for each step 6 s passes of the encoder forward and as many
+    backward.
     """
     check_call(encoder, inputs, targets, classes=True)
     check_call(explainer.backbone, inputs, targets, classes=True)
@@ -109,7 +158,9 @@ def aha(
         check_number(name, value, 0, above=True)
     x, targets = inputs.detach().to(encoder.device), targets.to(encoder.device)
     with torch.no_grad():
-        a = explainer(x.to(explainer.backbone.device), targets.to(explainer.backbone.device)).to(x)  # (B, N)
+        a = explainer(x.to(explainer.backbone.device), targets.to(explainer.backbone.device)).to(
+            x
+        )  # (B, N)
     side, k = (explainer.grid,) * 2, levels(explainer.grid**2, s)
     others = [reference_image(encoder, x, name) for name in REFERENCES[1:]] if refine else []
     losses, scores = [], [a]
@@ -117,20 +168,34 @@ def aha(
         leaf = a.detach().requires_grad_()
         with torch.enable_grad():
             m = soft_topk(leaf, k, tau=tau)
-            found = [ranking_loss(encoder, x, targets, m.unflatten(2, side), other, chunk) for other in others]
+            found = [
+                ranking_loss(encoder, x, targets, m.unflatten(2, side), other, chunk)
+                for other in others
+            ]
             step = torch.autograd.grad(m, leaf, sum(g for _, g in found).flatten(2))[0]
         a = standard(a - lr * step / (step.square().mean(1, keepdim=True) + 1e-20).sqrt())
         losses.append(torch.stack([loss for loss, _ in found]).mean(0))
         scores.append(a)
-    trace = dict(loss=torch.stack(losses).cpu(), scores=torch.stack(scores).unflatten(2, side).cpu()) if refine else {}
+    trace = (
+        dict(loss=torch.stack(losses).cpu(), scores=torch.stack(scores).unflatten(2, side).cpu())
+        if refine
+        else {}
+    )
     passes = 6 * s * refine
     return Attribution(
-        map=to_pixels(a, encoder.image_size), unit="standardised rank score", signed=False, trace=trace,
+        map=to_pixels(a, encoder.image_size),
+        unit="standardised rank score",
+        signed=False,
+        trace=trace,
         cost=dict(forwards=1 + passes, backwards=passes),
-    )  # fmt: skip
+    )
 
 
 def to_pixels(scores: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, G G) -> (B, H, W) float32 on the CPU, bilinear."""
     g = round(scores.shape[1] ** 0.5)
-    return F.interpolate(scores.unflatten(1, (g, g))[:, None], size=size, mode="bilinear")[:, 0].float().cpu()
+    return (
+        F.interpolate(scores.unflatten(1, (g, g))[:, None], size=size, mode="bilinear")[:, 0]
+        .float()
+        .cpu()
+    )

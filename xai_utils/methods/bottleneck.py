@@ -1,4 +1,5 @@
-"""The bottleneck that IBA, M2IB and AdaIB put into a layer: a gate per token and channel lets features or noise through."""
+"""The bottleneck that IBA, M2IB and AdaIB put into a layer: a gate per token and channel lets
+features or noise through."""
 
 import torch
 import torch.nn.functional as F
@@ -8,22 +9,25 @@ from ..types import Encoder, progress, row_groups
 
 
 def compressed(z: Tensor, gate: Tensor, noise: Tensor | float, sigma: float) -> Tensor:
-    """lambda z + (1 - lambda) sigma eps, shapes as z (M2IB Eq. 5 in the form that the released code has)."""
+    """lambda z + (1 - lambda) sigma eps, shapes as z (M2IB Eq. 5 in the form that the released code
+    has)."""
     return gate * z + (1 - gate) * sigma * noise
 
 
 def information(z: Tensor, gate: Tensor, sigma: float) -> Tensor:
-    """KL( N(lambda z, ((1 - lambda) sigma)^2) || N(0, 1) ) of every element in nats, shaped as z: what passes the gate.
+    """KL( N(lambda z, ((1 - lambda) sigma)^2) || N(0, 1) ) of every element in nats, shaped as z:
+    what passes the gate.
 
-    A gate that float32 rounds to 1 counts as 1 - 2^-25: where nothing presses it shut, the KL stays finite.
+    A gate that float32 rounds to 1 counts as 1 - 2^-25: where nothing presses it shut, the KL stays
+    finite.
     """
     mean, variance = gate * z, ((1 - gate).clamp(min=2**-25) * sigma).square()
     return 0.5 * (mean.square() + variance - 1 - variance.log())
 
 
 def log_match(encoder: Encoder, h: Tensor, targets: Tensor) -> Tensor:
-    """What a bottleneck keeps up, (r,): for (r,) classes the log probability, so that -log_match is the cross-entropy; for
-    (r, D) embeddings the cosine."""
+    """What a bottleneck keeps up, (r,): for (r,) classes the log probability, so that -log_match is
+    the cross-entropy; for (r, D) embeddings the cosine."""
     if targets.ndim == 2:
         return F.cosine_similarity(h, targets.to(h))
     return encoder.head(h).log_softmax(1).gather(1, targets[:, None])[:, 0]
@@ -36,10 +40,12 @@ def real_elements(z: Tensor) -> Tensor:
 
 
 def own_noise(z: Tensor, copies: int, seed: int):
-    """A function that draws the next step's standard normal noise, (B, copies, ...) shaped as z behind that.
+    """A function that draws the next step's standard normal noise, (B, copies, ...) shaped as z
+    behind that.
 
-    Every sample draws one block (copies, tokens, width) a step from a CPU generator of its own, all with one seed, so that
-    its noise does not depend on its company, and is that of torch's global generator after `manual_seed(seed)`.
+    Every sample draws one block (copies, tokens, width) a step from a CPU generator of its own, all
+    with one seed, so that its noise does not depend on its company, and is that of torch's global
+    generator after `manual_seed(seed)`.
     """
     valid = getattr(z, "valid", None)
     lengths = [z.shape[1]] * len(z) if valid is None else valid.sum(1).tolist()
@@ -56,19 +62,37 @@ def own_noise(z: Tensor, copies: int, seed: int):
 
 @torch.enable_grad()
 def optimise_gates(
-    encoder, z, fit, draw, *, copies, beta, sigma, steps, lr, chunk, what, smooth=lambda gate: gate, weights=(), clip=None
+    encoder,
+    z,
+    fit,
+    draw,
+    *,
+    copies,
+    beta,
+    sigma,
+    steps,
+    lr,
+    chunk,
+    what,
+    smooth=lambda gate: gate,
+    weights=(),
+    clip=None,
 ):
-    """Minimise beta mean KL - fit over lambda = smooth(sigmoid(a)), a = 5 at the start, one gate per element of z.
+    """Minimise beta mean KL - fit over lambda = smooth(sigmoid(a)), a = 5 at the start, one gate
+    per element of z.
 
-    z       the features, in the units of the noise;  its samples share no term of the loss, so that one Adam serves all
-    fit     (r rows z', the samples i they stem from) -> (r,), what a z' that passed the gate is worth
+    z       the features, in the units of the noise;  its samples share no term of the loss, so that
+    one Adam serves all
+    fit     (r rows z', the samples i they stem from) -> (r,), what a z' that passed the gate is
+            worth
     draw    the next step's noise, (B, copies, ...) shaped as z behind that
     beta    a number, or a function (*weights) -> (B,), one for each sample
     smooth  gates (b, ...) -> gates (b, ...), sample by sample
     weights what such a beta has to learn, each (B, ...), in the same Adam as the gates
-    clip    the most that the norm of a sample's gradient, gates and weights together, may have; None: anything
-    Returns the KL of every element at the last forward pass in nats, shaped as z, and the trace of loss, fit, kl and, of a
-    function, beta (steps, B).
+    clip    the most that the norm of a sample's gradient, gates and weights together, may have;
+            None: anything
+    Returns the KL of every element at the last forward pass in nats, shaped as z, and the trace of
+    loss, fit, kl and, of a function, beta (steps, B).
     """
     free = [torch.full_like(z, 5.0), *weights]
     adam, real, history = torch.optim.Adam(free, lr=lr), real_elements(z), []
@@ -76,15 +100,24 @@ def optimise_gates(
         eps = draw().expand(len(z), copies, *z.shape[1:])
         leaves = [t.clone().requires_grad_() for t in free]
         passed = information(z, smooth(leaves[0].sigmoid()), sigma) * real
-        share = passed.flatten(1).sum(1) / real.expand_as(z).flatten(1).sum(1)  # (B,) mean over a sample's own elements
+        share = passed.flatten(1).sum(1) / real.expand_as(z).flatten(1).sum(
+            1
+        )  # (B,) mean over a sample's own elements
         price = beta(*leaves[1:]) if callable(beta) else beta
         grad, *others = torch.autograd.grad((price * share).sum(), leaves)
         worth = torch.zeros(len(z), device=z.device)
         for rows in row_groups(encoder, len(z), copies, chunk):
             i = rows // copies
-            own, place = i.unique(return_inverse=True)  # the samples that this group holds copies of
+            own, place = i.unique(
+                return_inverse=True
+            )  # the samples that this group holds copies of
             leaf = free[0][own].requires_grad_()
-            value = fit(compressed(z[i], smooth(leaf.sigmoid())[place], eps[i, rows % copies], sigma), i) / copies
+            value = (
+                fit(
+                    compressed(z[i], smooth(leaf.sigmoid())[place], eps[i, rows % copies], sigma), i
+                )
+                / copies
+            )
             grad = grad.index_add(0, own, torch.autograd.grad(-value.sum(), leaf)[0])
             worth = worth.index_add(0, i, value.detach())
         now = [price * share - worth, worth, share] + [price] * callable(beta)
@@ -96,7 +129,8 @@ def optimise_gates(
 
 
 def clipped(grads: list[Tensor], most: float) -> list[Tensor]:
-    """Gradients (B, ...), those of each sample scaled to a common norm of at most `most`, as `clip_grad_norm_` does for one."""
+    """Gradients (B, ...), those of each sample scaled to a common norm of at most `most`, as
+    `clip_grad_norm_` does for one."""
     norm = torch.stack([g.flatten(1).norm(dim=1) for g in grads]).norm(dim=0)  # (B,)
     scale = (most / (norm + 1e-6)).clamp(max=1)
     return [g * scale.view(-1, *[1] * (g.ndim - 1)) for g in grads]

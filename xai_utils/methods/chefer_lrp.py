@@ -1,4 +1,5 @@
-"""Chefer et al., CVPR 2021: attention weighted by relevance that is propagated back through a classifier's ViT."""
+"""Chefer et al., CVPR 2021: attention weighted by relevance that is propagated back through a
+classifier's ViT."""
 
 import torch
 import torch.nn.functional as F
@@ -9,26 +10,35 @@ from ..types import Attribution, ImageEncoder, check_call, check_number, row_gro
 from .attention import gradients
 
 
-def chefer_lrp(encoder: ImageEncoder, inputs: Tensor, targets: Tensor, *, chunk: int = 64) -> Attribution:
+def chefer_lrp(
+    encoder: ImageEncoder, inputs: Tensor, targets: Tensor, *, chunk: int = 64
+) -> Attribution:
     """Relevance through every layer, then a rollout of it (Chefer et al. 2021, Eqs. 2 to 14).
 
-        R = one-hot class at the logits; z-rules back to the attention of each block: R_l (heads, T, T)
+        R = one-hot class at the logits
+        z-rules back to the attention of each block: R_l (heads, T, T)
         A_l = I + mean over heads (dy/dA_l R_l)+,   map = class token's row of A_L ... A_1
 
     encoder  a classifier made of timm's ViT blocks
     inputs   (B, 3, H, W)
     targets  (B,) class indices
     chunk    how many rows are in memory at once; does not change the result
-    Returns the map (B, H, W), >= 0, bilinear between tokens; what the class token gives itself is left out.
-    Where the paper leaves it open: normalisations, GELU and softmax pass relevance on as it is, biases take none.
+    Returns the map (B, H, W), >= 0, bilinear between tokens; what the class token gives itself is
+    left out. Where the paper leaves it open: normalisations, GELU and softmax pass relevance on as
+    it is, biases take none.
     """
     check_call(encoder, inputs, targets, classes=True)
     check_number("chunk", chunk, 1, integer=True)
     if targets.ndim != 1:
-        raise ValueError(f"chefer_lrp needs class targets (B,), got {tuple(targets.shape)}: `chefer` takes embeddings")
+        raise ValueError(
+            f"chefer_lrp needs class targets (B,), got {tuple(targets.shape)}: `chefer` takes"
+            " embeddings"
+        )
     blocks = attention_blocks(encoder)
     if encoder.parts.last is None or not hasattr(encoder.parts.blocks[0], "mlp"):
-        raise ValueError(f"chefer_lrp needs a classifier made of timm's ViT blocks, {encoder.name} is none")
+        raise ValueError(
+            f"chefer_lrp needs a classifier made of timm's ViT blocks, {encoder.name} is none"
+        )
     split, maps = encoder.split(0), []
     for rows in row_groups(encoder, len(inputs), 1, chunk):
         with torch.no_grad():
@@ -54,7 +64,9 @@ def one_group(encoder, z: Tensor, blocks: list[AttentionBlock], classes: Tensor)
     r, w = by_gradient(logit, n)  # linear from here to the logit: its positive shares
     row = (w.abs().sum(-1) > 0).to(z)
     row = flow = (row / row.sum(1, keepdim=True))[:, None]  # (b, 1, T)
-    for module, block, state, a, g in reversed(list(zip(encoder.parts.blocks, blocks, states, attention, grads))):
+    for module, block, state, a, g in reversed(
+        list(zip(encoder.parts.blocks, blocks, states, attention, grads))
+    ):
         r, cam = through_block(module, block, state, a, r)
         flow = flow + flow @ (g * cam).clamp(min=0).mean(1)
     return (flow - row)[:, 0].detach()
@@ -70,8 +82,11 @@ def by_gradient(f, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def through_block(module, block: AttentionBlock, z: Tensor, a: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
-    """Relevance r of a block's output -> that of its input z and that of its attention a (b, heads, T, T)."""
+def through_block(
+    module, block: AttentionBlock, z: Tensor, a: Tensor, r: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Relevance r of a block's output -> that of its input z and that of its attention a (b, heads,
+    T, T)."""
     q, k, v = block.heads(z)
     mixed = (a @ v).transpose(1, 2).flatten(2)
     branch = module.ls1(module.attn.proj(mixed))
@@ -82,15 +97,22 @@ def through_block(module, block: AttentionBlock, z: Tensor, a: Tensor, r: Tensor
     r_x, r_mlp = shared(x, module.ls2(module.mlp.fc2(active)), r)
     r = r_x + linear(n, module.mlp.fc1.weight, linear(active, module.mlp.fc2.weight, r_mlp))
     r_z, r_branch = shared(z, branch, r)
-    r_mixed = linear(mixed, module.attn.proj.weight, r_branch).unflatten(2, (a.shape[1], -1)).transpose(1, 2)
+    r_mixed = (
+        linear(mixed, module.attn.proj.weight, r_branch)
+        .unflatten(2, (a.shape[1], -1))
+        .transpose(1, 2)
+    )
     r_a, r_v = product(a, v, r_mixed)
     r_q, r_k = product(q, k.mT, r_a)  # the softmax passes it on
-    r_qkv = torch.stack([r_q, r_k.mT, r_v]).permute(1, 3, 0, 2, 4).flatten(2)  # (b, T, 3 width) as qkv's output
+    r_qkv = (
+        torch.stack([r_q, r_k.mT, r_v]).permute(1, 3, 0, 2, 4).flatten(2)
+    )  # (b, T, 3 width) as qkv's output
     return r_z + linear(module.norm1(z), module.attn.qkv.weight, r_qkv), r_a
 
 
 def linear(x: Tensor, weight: Tensor, r: Tensor) -> Tensor:
-    """Eq. 4: every output's relevance goes to the inputs whose terms x_j w_ij are positive, in proportion."""
+    """Eq. 4: every output's relevance goes to the inputs whose terms x_j w_ij are positive, in
+    proportion."""
     parts = [(x.clamp(min=0), weight.clamp(min=0)), (x.clamp(max=0), weight.clamp(max=0))]
     s = divided(r, sum(F.linear(part, w) for part, w in parts))
     return sum(part * (s @ w) for part, w in parts)
@@ -109,11 +131,14 @@ def product(u: Tensor, v: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def balanced(r_u: Tensor, r_v: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale two relevances so that together they are as much as r, each as much as its absolute sum says."""
+    """Scale two relevances so that together they are as much as r, each as much as its absolute sum
+    says."""
     axes = tuple(range(1, r.ndim))
     sums = [part.sum(axes, keepdim=True) for part in (r_u, r_v)]
     whole = r.sum(axes, keepdim=True) / (sums[0].abs() + sums[1].abs()).clamp(min=1e-12)
-    return tuple(part * divided(total.abs() * whole, total) for part, total in zip((r_u, r_v), sums))
+    return tuple(
+        part * divided(total.abs() * whole, total) for part, total in zip((r_u, r_v), sums)
+    )
 
 
 def divided(a: Tensor, b: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
-"""Maps that know nothing: every table shows them, so that a number has something to be compared with."""
+"""Maps that know nothing: every table shows them, so that a number has something to be compared
+with."""
 
 import zlib
 
@@ -9,21 +10,38 @@ from ..types import Attribution, Encoder, TextEncoder
 from .masks import upsample
 
 
-def random_map(encoder: Encoder, inputs: Tensor, targets: Tensor, *, cells: int = 7, seed: int = 0) -> Attribution:
-    """A smooth random map in (0, 1): one N(0, 9) grid of `cells` a side for each sample, through P-IBISA's upsampling.
+def random_map(
+    encoder: Encoder, inputs: Tensor, targets: Tensor, *, cells: int = 7, seed: int = 0
+) -> Attribution:
+    """A smooth random map in (0, 1): one N(0, 9) grid of `cells` a side for each sample, through
+    P-IBISA's upsampling.
 
-    The grid follows from `seed` and the image's own pixels, so that every image has another one, the same alone and in a
-    batch. Shapes as in `p_ibisa`; costs no passes. For texts (B strings) the map is (B, T), one N(0, 1) score per token.
+    The grid follows from `seed` and the image's own pixels, so that every image has another one,
+    the same alone and in a batch. Shapes as in `p_ibisa`; costs no passes. For texts (B strings)
+    the map is (B, T), one N(0, 1) score per token.
     """
     if isinstance(encoder, TextEncoder):
         tokens = encoder.tokenize(inputs)[2]
         map = torch.full((len(tokens), max(len(words) for words in tokens)), float("nan"))
         for row, text, words in zip(map, inputs, tokens):
-            row[: len(words)] = torch.randn(len(words), generator=own_generator(text.encode(), seed))
-        return Attribution(map=map, unit="none", signed=True, cost=dict(forwards=0, backwards=0), tokens=tokens)
-    generators = [own_generator(x.detach().cpu().contiguous().numpy().tobytes(), seed) for x in inputs]
-    g = 3 * torch.stack([torch.randn(cells, cells, generator=generator) for generator in generators])
-    return Attribution(map=upsample(g, tuple(inputs.shape[-2:])), unit="none", signed=False, cost=dict(forwards=0, backwards=0))
+            row[: len(words)] = torch.randn(
+                len(words), generator=own_generator(text.encode(), seed)
+            )
+        return Attribution(
+            map=map, unit="none", signed=True, cost=dict(forwards=0, backwards=0), tokens=tokens
+        )
+    generators = [
+        own_generator(x.detach().cpu().contiguous().numpy().tobytes(), seed) for x in inputs
+    ]
+    g = 3 * torch.stack(
+        [torch.randn(cells, cells, generator=generator) for generator in generators]
+    )
+    return Attribution(
+        map=upsample(g, tuple(inputs.shape[-2:])),
+        unit="none",
+        signed=False,
+        cost=dict(forwards=0, backwards=0),
+    )
 
 
 def own_generator(content: bytes, seed: int) -> torch.Generator:
@@ -37,8 +55,11 @@ def ones_map(encoder: Encoder, inputs: Tensor, targets: Tensor) -> Attribution:
 
 
 def centred_gaussian(encoder: Encoder, inputs: Tensor, targets: Tensor) -> Attribution:
-    """A blob in the middle, exp(-r^2 / 2 s^2) with s a quarter of each side: what a guess without looking scores, since objects
-    tend to be in the middle. Shapes as in `p_ibisa`; costs no passes."""
-    rows, columns = (torch.exp(-8 * torch.linspace(-0.5, 0.5, size) ** 2) for size in inputs.shape[-2:])
+    """A blob in the middle, exp(-r^2 / 2 s^2) with s a quarter of each side: what a guess without
+    looking scores, since objects tend to be in the middle. Shapes as in `p_ibisa`; costs no
+    passes."""
+    rows, columns = (
+        torch.exp(-8 * torch.linspace(-0.5, 0.5, size) ** 2) for size in inputs.shape[-2:]
+    )
     map = (rows[:, None] * columns).expand(len(inputs), -1, -1).clone()
     return Attribution(map=map, unit="none", signed=False, cost=dict(forwards=0, backwards=0))

@@ -1,4 +1,5 @@
-"""The network that draws AHA's maps: a light decoder behind the frozen backbone of the model that it explains."""
+"""The network that draws AHA's maps: a light decoder behind the frozen backbone of the model that
+it explains."""
 
 import torch
 import torch.nn.functional as F
@@ -10,11 +11,12 @@ from ..types import ImageEncoder
 
 
 class Explainer(nn.Module):
-    """A light decoder on a frozen backbone: pictures and targets -> scores of G x G cells, higher first.
+    """A light decoder on a frozen backbone: pictures and targets -> scores of G x G cells, higher
+    first.
 
-    It starts from the evidence of single cells, what the model's last layers would say of each cell alone (for a CNN with
-    mean pooling that is CAM), and learns what to add from the blocks' outputs at a third, two thirds and all of the depth
-    and from the picture itself.
+    It starts from the evidence of single cells, what the model's last layers would say of each cell
+    alone (for a CNN with mean pooling that is CAM), and learns what to add from the blocks' outputs
+    at a third, two thirds and all of the depth and from the picture itself.
 
     backbone  the image encoder that it is trained for; none of its weights are in state_dict
     grid      G; the map is as fine as that
@@ -25,61 +27,85 @@ class Explainer(nn.Module):
         self.backbone, self.grid = backbone, grid
         latents, cells = self.read(torch.zeros(1, 3, *backbone.image_size, device=backbone.device))
         self.into = nn.ModuleList(nn.Linear(z.shape[-1], width) for z in latents)
-        halve = [nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in ((3, 16), (16, 32), (32, width))]
+        halve = [
+            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in ((3, 16), (16, 32), (32, width))
+        ]
         self.see = nn.Sequential(halve[0], nn.GELU(), halve[1], nn.GELU(), halve[2])
-        self.scale_shift, self.query = nn.Linear(cells.shape[1], 2 * width), nn.Linear(cells.shape[1], width)
-        self.mix = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, width, 3, padding=1))
+        self.scale_shift, self.query = (
+            nn.Linear(cells.shape[1], 2 * width),
+            nn.Linear(cells.shape[1], width),
+        )
+        self.mix = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, width, 3, padding=1)
+        )
         for p in self.query.parameters():
             nn.init.zeros_(p)  # so that the evidence alone speaks before training
         self.to(backbone.device, memory_format=torch.channels_last)
 
     @torch.no_grad()
     def read(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Latents (B, h, w, C), every cell normalised over its channels; and the last cells' own embeddings (B, D, h, w)."""
+        """Latents (B, h, w, C), every cell normalised over its channels; and the last cells' own
+        embeddings (B, D, h, w)."""
         encoder, found = self.backbone, []
         wanted = {encoder.depth // 3, 2 * encoder.depth // 3, encoder.depth}
         z = encoder.split(0).prefix(x)
         for i, block in enumerate(encoder.parts.blocks, 1):
             z = block(z)
             if i in wanted:
-                cells = z.movedim(1, -1) if encoder.tokens is None else z[:, encoder.tokens[0] :].unflatten(1, encoder.tokens[1])
+                cells = (
+                    z.movedim(1, -1)
+                    if encoder.tokens is None
+                    else z[:, encoder.tokens[0] :].unflatten(1, encoder.tokens[1])
+                )
                 found.append(F.layer_norm(cells, cells.shape[-1:]))
         alone = cells.flatten(0, 2)  # (B h w, C)
         if encoder.tokens is None:
             alone = alone[:, :, None, None]
         else:
-            alone = alone[:, None].expand(-1, encoder.tokens[0] + 1, -1)  # in the class token's place, and as the only cell
+            alone = alone[:, None].expand(
+                -1, encoder.tokens[0] + 1, -1
+            )  # in the class token's place, and as the only cell
         h = encoder.parts.tail(alone)
         return found, h.unflatten(0, cells.shape[:3]).movedim(-1, 1)
 
     def forward(self, x: Tensor, targets: Tensor) -> Tensor:
-        """(B, 3, H, W) and (B,) classes or (B, D) embeddings -> (B, G G) scores of mean 0 and spread 1."""
+        """(B, 3, H, W) and (B,) classes or (B, D) embeddings -> (B, G G) scores of mean 0 and
+        spread 1."""
         side, (latents, cells) = (self.grid, self.grid), self.read(x)
         direction = self.backbone.head.weight[targets] if targets.ndim == 1 else targets  # (B, D)
-        evidence = standard(torch.einsum("bdhw,bd->bhw", cells, direction.to(cells)).flatten(1)).view(len(x), 1, *cells.shape[2:])
+        evidence = standard(
+            torch.einsum("bdhw,bd->bhw", cells, direction.to(cells)).flatten(1)
+        ).view(len(x), 1, *cells.shape[2:])
         direction = F.normalize(direction.to(x))
         scale, shift = self.scale_shift(direction)[:, :, None, None].chunk(2, 1)
         f = F.adaptive_avg_pool2d(self.see(x), side)
         for layer, z in zip(self.into, latents):
             f = f + F.interpolate(layer(z).movedim(-1, 1), size=side, mode="bilinear")
         f = self.mix(F.gelu(f * (1 + scale) + shift)) * self.query(direction)[:, :, None, None]
-        return standard((f.sum(1) + F.interpolate(evidence, size=side, mode="bilinear")[:, 0]).flatten(1))
+        return standard(
+            (f.sum(1) + F.interpolate(evidence, size=side, mode="bilinear")[:, 0]).flatten(1)
+        )
 
 
 def standard(a: Tensor) -> Tensor:
-    """Scores (B, N) with mean 0 and spread 1 in each row: only their order counts, and the temperature has a meaning."""
+    """Scores (B, N) with mean 0 and spread 1 in each row: only their order counts, and the
+    temperature has a meaning."""
     a = a - a.mean(1, keepdim=True)
     return a / (a.square().mean(1, keepdim=True) + 1e-8).sqrt()
 
 
 def load_explainer(name: str, *, device=None) -> Explainer:
-    """One of the kit's own (trained/explainers.md): "vit-stamps", "efficientnet-lite0", or a variant such as "vit-stamps/s4".
+    """One of the kit's own (trained/explainers.md): "vit-stamps", "efficientnet-lite0", or a
+    variant such as "vit-stamps/s4".
 
-    device  None: the GPU if there is one, else the CPU. Raises ValueError for a name that is not known.
+    device  None: the GPU if there is one, else the CPU. Raises ValueError for a name that is not
+            known.
     """
     known = sorted(f.stem.removeprefix("aha-") for f in TRAINED.glob("aha-*.safetensors"))
     if str(name).replace("/", "-") not in known:
-        raise ValueError(f"no explainer named {name!r}: one of {', '.join(known)}; train_explainer makes others")
+        raise ValueError(
+            f"no explainer named {name!r}: one of {', '.join(known)}; train_explainer makes others"
+        )
     backbone = load_model(name.partition("/")[0], device=device)
     explainer = Explainer(getattr(backbone, "image", backbone))
     explainer.load_state_dict(trained(f"aha-{name.replace('/', '-')}"))

@@ -8,7 +8,13 @@ from .gradients import finished, gradient, unit
 
 
 def grad_cam(
-    encoder: Encoder, inputs, targets: Tensor, *, layer: int | None = None, pool: bool = True, chunk: int = 64
+    encoder: Encoder,
+    inputs,
+    targets: Tensor,
+    *,
+    layer: int | None = None,
+    pool: bool = True,
+    chunk: int = 64,
 ) -> Attribution:
     """Which places hold features that raise the score (Grad-CAM, Selvaraju et al. 2017, Eqs. 1, 2)?
 
@@ -16,14 +22,16 @@ def grad_cam(
 
     encoder  an image or a text encoder with splits
     inputs   (B, 3, H, W) or B texts
-    targets  (B, D) embeddings: S is the cosine to them; (B,) classes: S is their logit, as in the paper
-    layer    whose input z is; None: for CNNs the output of the last block, as in the paper, for tokens what is `m2ib`'s default
-    pool     False: A = ReLU( sum_c z_c dS/dz_c ), each place with its own gradient (HiResCAM, Draelos and Carin 2020), which is
-             what the NIB repository calls Grad-CAM
+    targets  (B, D) embeddings: S is the cosine to them; (B,) classes: S is their logit, as in the
+             paper
+    layer    whose input z is; None: for CNNs the output of the last block, as in the paper, for
+             tokens what is `m2ib`'s default
+    pool     False: A = ReLU( sum_c z_c dS/dz_c ), each place with its own gradient (HiResCAM,
+             Draelos and Carin 2020), which is what the NIB repository calls Grad-CAM
     chunk    how many rows are in memory at once; does not change the result
-    Returns the map (B, H, W), or for texts (B, T), in units of S per place, >= 0, bilinear between cells. cost: one pass each
-    way. A map is 0 everywhere where no place speaks for the target. Class and end tokens are left out of the mean, as they
-    are out of the map: the paper knows none.
+    Returns the map (B, H, W), or for texts (B, T), in units of S per place, >= 0, bilinear between
+    cells. cost: one pass each way. A map is 0 everywhere where no place speaks for the target.
+    Class and end tokens are left out of the mean, as they are out of the map: the paper knows none.
     """
     check_call(encoder, inputs, targets, texts=True, classes=True)
     check_number("chunk", chunk, 1, integer=True)
@@ -50,4 +58,6 @@ def shown(encoder: Encoder, z: Tensor) -> Tensor:
         return ((place > 0) & (place < last))[..., None].to(z.dtype)  # (B, T, 1)
     if encoder.tokens is None:
         return torch.ones_like(z[:1, :1])  # (1, 1, h, w)
-    return (torch.arange(z.shape[1], device=z.device) >= encoder.tokens[0])[None, :, None].to(z.dtype)  # (1, T, 1)
+    return (torch.arange(z.shape[1], device=z.device) >= encoder.tokens[0])[None, :, None].to(
+        z.dtype
+    )  # (1, T, 1)

@@ -1,4 +1,5 @@
-"""IBISA, P-IBISA's predecessor: a sampled mask, improved by a few steps of the bottleneck, for classifiers."""
+"""IBISA, P-IBISA's predecessor: a sampled mask, improved by a few steps of the bottleneck, for
+classifiers."""
 
 import torch
 from torch import Tensor
@@ -24,23 +25,29 @@ def ibisa(
     seed: int = 0,
     chunk: int = 64,
 ) -> Attribution:
-    """A mask that keeps what the prediction needs, from 20 forward and 10 backward passes (IBISA, Neurocomputing 638:130112).
+    """A mask that keeps what the prediction needs, from 20 forward and 10 backward passes (IBISA,
+    Neurocomputing 638:130112).
 
-        g = 1/N sum_n w_n g_n,   w_n = (S(x m_n) - mean) / std,   g_n ~ U(-alpha, alpha)            N forwards
-        L = -log p(class | x m) + beta/k ||m||_1 + phi/k TV(m),   m = sigmoid(bicubic(g))           T forwards, T backwards
+        g = 1/N sum_n w_n g_n,   w_n = (S(x m_n) - mean) / std    N forwards
+        g_n ~ U(-alpha, alpha),   m = sigmoid(bicubic(g))
+        L = -log p(class | x m) + beta/k ||m||_1 + phi/k TV(m)    T forwards, T backwards
         A = m after T Adam steps on g
 
     encoder, inputs, alpha, rate, lr, chunk  as in `p_ibisa`, and so k = C H W
-    targets  (B,) classes, as in the paper: S is their probability; (B, D) embeddings: S is the cosine, and -S stands for -log p
+    targets  (B,) classes, as in the paper: S is their probability; (B, D) embeddings: S is the
+             cosine, and -S stands for -log p
     beta, phi  weights of area and total variation
     masks    N, the same for every image
     steps    T
-    Returns a map (B, H, W) in [0, 1]; trace: loss, fit (log p or cosine), area (mean mask value), each (T, B).
+    Returns a map (B, H, W) in [0, 1]; trace: loss, fit (log p or cosine), area (mean mask value),
+    each (T, B).
 
-    This is a reading, not the authors' algorithm, of which we have the abstract (sampling masks optimised by the bottleneck
-    principle, right behind the input, in 20 and 10 passes) and a sentence of P-IBISA (cross-entropy to the prediction in the
-    place of L_align). Scoring N = 10 masks as RISE does, and T = 10 steps from their weighted mean, adds up to these passes. It was
-    chosen among such readings by the IoU on six scenes, where ten steps from an even mask did as well. The regularisers are P-IBISA's.
+    This is a reading, not the authors' algorithm, of which we have the abstract (sampling masks
+    optimised by the bottleneck principle, right behind the input, in 20 and 10 passes) and a
+    sentence of P-IBISA (cross-entropy to the prediction in the place of L_align). Scoring N = 10
+    masks as RISE does, and T = 10 steps from their weighted mean, adds up to these passes. It was
+    chosen among such readings by the IoU on six scenes, where ten steps from an even mask did as
+    well. The regularisers are P-IBISA's.
     """
     check_call(encoder, inputs, targets, classes=True)
     for name, value in dict(masks=masks, steps=steps, chunk=chunk).items():
@@ -49,28 +56,39 @@ def ibisa(
         check_number(name, value, 0, above=True)
     for name, value in dict(beta=beta, phi=phi).items():
         check_number(name, value, 0)
-    x, targets, size = inputs.detach().to(encoder.device), targets.detach().to(encoder.device), tuple(inputs.shape[-2:])
+    x, targets, size = (
+        inputs.detach().to(encoder.device),
+        targets.detach().to(encoder.device),
+        tuple(inputs.shape[-2:]),
+    )
     grids = sample_grids(masks, grid_size(size, rate), alpha, seed).to(x)
     g = weighted_mean(encoder, x, targets, grids, chunk)  # (B, h, w)
     g, trace = improved(encoder, x, targets, g, beta=beta, phi=phi, steps=steps, lr=lr, chunk=chunk)
     cost = dict(forwards=masks + steps, backwards=steps)
-    return Attribution(map=upsample(g, size).float().cpu(), unit="mask value", signed=False, trace=trace, cost=cost)
+    return Attribution(
+        map=upsample(g, size).float().cpu(), unit="mask value", signed=False, trace=trace, cost=cost
+    )
 
 
 @torch.no_grad()
 def weighted_mean(encoder, x: Tensor, targets: Tensor, grids: Tensor, chunk: int) -> Tensor:
-    """The grids (N, h, w) weighed for every image by how well its masked score compares, (B, h, w)."""
+    """The grids (N, h, w) weighed for every image by how well its masked score compares, (B, h,
+    w)."""
     n, scores = len(grids), []
     for rows in row_groups(encoder, len(x), n, chunk):
         m = upsample(grids[rows % n], tuple(x.shape[-2:]))
         scores.append(match(encoder, encoder(x[rows // n] * m[:, None]), targets[rows // n]))
     s = torch.cat(scores).view(-1, n)
-    w = (s - s.mean(1, keepdim=True)) / s.std(1, correction=0, keepdim=True).clamp(min=torch.finfo(s.dtype).tiny)
+    w = (s - s.mean(1, keepdim=True)) / s.std(1, correction=0, keepdim=True).clamp(
+        min=torch.finfo(s.dtype).tiny
+    )
     return torch.einsum("bn,nhw->bhw", w, grids) / n
 
 
 @torch.enable_grad()
-def improved(encoder, x: Tensor, targets: Tensor, g: Tensor, *, beta, phi, steps, lr, chunk) -> tuple[Tensor, dict]:
+def improved(
+    encoder, x: Tensor, targets: Tensor, g: Tensor, *, beta, phi, steps, lr, chunk
+) -> tuple[Tensor, dict]:
     """T steps for all images: they share no term of the loss, so that one Adam serves them all."""
     adam, k, history = torch.optim.Adam([g], lr=lr), x[0].numel(), []
     for _ in progress(range(steps), "IBISA"):

@@ -1,4 +1,5 @@
-"""M2IB: how much of each token must pass a noisy bottleneck for the embedding to match the other modality's?"""
+"""M2IB: how much of each token must pass a noisy bottleneck for the embedding to match the other
+modality's?"""
 
 import torch
 import torch.nn.functional as F
@@ -23,25 +24,31 @@ def m2ib(
     seed: int = 0,
     chunk: int = 64,
 ) -> Attribution:
-    """A gate per token and channel of one layer, opened just as far as the match needs (M2IB, Sec. 3).
+    """A gate per token and channel of one layer, opened just as far as the match needs (M2IB, Sec.
+    3).
 
-        z' = lambda z + (1 - lambda) sigma eps,  lambda = sigmoid(a), a = 5 at the start, eps ~ N(0, 1)
+        z' = lambda z + (1 - lambda) sigma eps,  eps ~ N(0, 1)
+        lambda = sigmoid(a), a = 5 at the start
         L  = beta mean KL( p(z'|x) || N(0, 1) ) - mean over copies of cos(suffix(z'), target)
         s  = KL at the last forward pass, summed over channels
 
     encoder  an image or a text encoder with splits; only the gates are optimised
     inputs   (B, 3, H, W) or B texts
     targets  (B, D), the other modality's embeddings
-    layer    where the bottleneck sits, the input of that block; None: the output of block 9 of 12, in proportion elsewhere
-    beta     weight of the compression; the mean runs over a sample's own tokens, special ones included, and channels
-    sigma    scale of the noise, as the paper has it. The released code stores it and never uses it: there it is 1
+    layer    where the bottleneck sits, the input of that block; None: the output of block 9 of 12,
+             in proportion elsewhere
+    beta     weight of the compression; the mean runs over a sample's own tokens, special ones
+             included, and channels
+    sigma    scale of the noise, as the paper has it. The released code stores it and never uses it:
+             there it is 1
     steps    Adam steps at rate lr
     copies   noisy copies of every sample
     noise    False: eps = 0 and one copy; the map is the same on every call and needs no seed
     chunk    how many rows are in memory at once; does not change the result beyond rounding
-    Returns the map (B, H, W), or for texts (B, T), in nats, >= 0; trace: loss, fit (cosine), kl (mean per element), each
-    (steps, B); cost: passes of the suffix and one of the prefix.
-    As in the released code the last step's update is computed and not used. Pixels come from cells by `to_map`, bilinear.
+    Returns the map (B, H, W), or for texts (B, T), in nats, >= 0; trace: loss, fit (cosine), kl
+    (mean per element), each (steps, B); cost: passes of the suffix and one of the prefix. As in the
+    released code the last step's update is computed and not used. Pixels come from cells by
+    `to_map`, bilinear.
     """
     check_call(encoder, inputs, targets, texts=True)
     for name, value in dict(steps=steps, copies=copies, chunk=chunk).items():
@@ -53,7 +60,11 @@ def m2ib(
     with torch.no_grad():
         z = split.prefix(inputs)
     copies, targets = copies if noise else 1, targets.to(z)
-    draw = own_noise(z, copies, seed) if noise else lambda: torch.zeros(1, 1, *[1] * (z.ndim - 1), device=z.device)
+    draw = (
+        own_noise(z, copies, seed)
+        if noise
+        else lambda: torch.zeros(1, 1, *[1] * (z.ndim - 1), device=z.device)
+    )
 
     def fit(rows, i):
         like = z[i]
@@ -61,7 +72,17 @@ def m2ib(
         return F.cosine_similarity(split.suffix(rows, like=like), targets[i])
 
     passed, trace = optimise_gates(
-        encoder, z, fit, draw, copies=copies, beta=beta, sigma=sigma, steps=steps, lr=lr, chunk=chunk, what="M2IB"
+        encoder,
+        z,
+        fit,
+        draw,
+        copies=copies,
+        beta=beta,
+        sigma=sigma,
+        steps=steps,
+        lr=lr,
+        chunk=chunk,
+        what="M2IB",
     )
     map = split.to_map(passed.sum(split.channel_dim), like=z).float().cpu()
     tokens = None if isinstance(inputs, Tensor) else encoder.tokenize(inputs)[2]

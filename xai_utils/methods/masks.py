@@ -1,4 +1,5 @@
-"""Masks over the input: random grids, their way to pixels, the penalties that P-IBISA and IBISA put on them, and what fills the holes."""
+"""Masks over the input: random grids, their way to pixels, the penalties that P-IBISA and IBISA put
+on them, and what fills the holes."""
 
 from functools import cache
 
@@ -13,11 +14,15 @@ REFERENCES = ("zero", "black", "mean", "blur")
 
 
 def grid_size(image_size: tuple[int, int], rate: int | None) -> tuple[int, int]:
-    """(h, w) = (H // l, W // l) (Sec. 3.2). rate None: the paper's 32, for smaller images what gives 7 cells a side."""
+    """(h, w) = (H // l, W // l) (Sec. 3.2). rate None: the paper's 32, for smaller images what
+    gives 7 cells a side."""
     rate = rate or min(32, max(1, min(image_size) // 7))
     h, w = image_size[0] // rate, image_size[1] // rate
     if h < 2 or w < 2:
-        raise ValueError(f"rate={rate} leaves a {h} x {w} grid on an image of {image_size}: a smaller rate is needed")
+        raise ValueError(
+            f"rate={rate} leaves a {h} x {w} grid on an image of {image_size}: a smaller rate is"
+            " needed"
+        )
     return h, w
 
 
@@ -30,8 +35,9 @@ def sample_grids(masks: int, grid: tuple[int, int], alpha: float, seed: int) -> 
 def upsample(g: Tensor, size: tuple[int, int]) -> Tensor:
     """Eq. 4: m = sigmoid(bicubic(g)), (R, h, w) -> (R, H, W) in (0, 1).
 
-    Bicubic interpolation (corners not aligned, as torch's) acts on rows and columns apart, so it is two small matrix
-    products: the same numbers as `F.interpolate`, several times faster forwards and backwards.
+    Bicubic interpolation (corners not aligned, as torch's) acts on rows and columns apart, so it is
+    two small matrix products: the same numbers as `F.interpolate`, several times faster forwards
+    and backwards.
     """
     rows = bicubic(g.shape[-2], size[0]).to(g)  # (H, h)
     columns = bicubic(g.shape[-1], size[1]).to(g)  # (W, w)
@@ -41,7 +47,9 @@ def upsample(g: Tensor, size: tuple[int, int]) -> Tensor:
 @cache
 def bicubic(n: int, length: int) -> Tensor:
     """(length, n): what each of `length` pixels takes from n cells."""
-    return F.interpolate(torch.eye(n)[None, None], size=(n, length), mode="bicubic")[0, 0].T.contiguous()
+    return F.interpolate(torch.eye(n)[None, None], size=(n, length), mode="bicubic")[
+        0, 0
+    ].T.contiguous()
 
 
 def area(m: Tensor) -> Tensor:
@@ -66,5 +74,7 @@ def reference_image(encoder: ImageEncoder, x: Tensor, reference: str) -> Tensor:
     if reference == "blur":
         sigma, most = min(x.shape[-2:]) / 10, min(x.shape[-2:]) // 2 - 1
         side = 2 * min(round(2 * sigma), most) + 1
-        return gaussian_blur(gaussian_blur(x, [side, 1], [sigma, sigma]), [1, side], [sigma, sigma])  # rows, then columns
+        return gaussian_blur(
+            gaussian_blur(x, [side, 1], [sigma, sigma]), [1, side], [sigma, sigma]
+        )  # rows, then columns
     raise ValueError(f"reference must be one of {', '.join(REFERENCES)}, got {reference!r}")

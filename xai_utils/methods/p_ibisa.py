@@ -6,46 +6,78 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..types import Attribution, Encoder, TextEncoder, check_call, check_number, progress, row_groups
+from ..types import (
+    Attribution,
+    Encoder,
+    TextEncoder,
+    check_call,
+    check_number,
+    progress,
+    row_groups,
+)
 from .masks import area, grid_size, sample_grids, total_variation, upsample
 from .p_ibisa_inputs import each_text, masked_images
 
 
 def p_ibisa(
-    encoder: Encoder, inputs, targets: Tensor, *, beta: float | None = 2.0, phi: float | None = 1.0, masks: int = 20,
-    steps: int = 15, alpha: float = 3.0, rate: int | None = None, lr: float = 1.0, align: str = "cosine", why: str = "similar",
-    weights_lr: float = 0.1, t_min: float = 0.1, k: int | None = None, seed: int = 0, chunk: int = 64,
-) -> Attribution:  # fmt: skip
+    encoder: Encoder,
+    inputs,
+    targets: Tensor,
+    *,
+    beta: float | None = 2.0,
+    phi: float | None = 1.0,
+    masks: int = 20,
+    steps: int = 15,
+    alpha: float = 3.0,
+    rate: int | None = None,
+    lr: float = 1.0,
+    align: str = "cosine",
+    why: str = "similar",
+    weights_lr: float = 0.1,
+    t_min: float = 0.1,
+    k: int | None = None,
+    seed: int = 0,
+    chunk: int = 64,
+) -> Attribution:
     """Masks that keep just what the encoder needs to land on a target (P-IBISA, Eqs. 2 to 9).
 
-        m = sigmoid(bicubic(g)),  g ~ U(-alpha, alpha)                                         Eqs. 3, 4
-        L = L_align(f(x m), h_t) + beta/k ||m||_1 + phi/k TV(m)                                Eq. 6, fixed weights
-        L = L_align + e^-beta/k ||m||_1 + e^-phi/k TV(m) + (beta + phi)/t + e^-t               Eq. 8, learned weights
-        s = mean of the masks                                                                  Eq. 2
+        m = sigmoid(bicubic(g)),  g ~ U(-alpha, alpha)                          Eqs. 3, 4
+        L = L_align(f(x m), h_t) + beta/k ||m||_1 + phi/k TV(m)                 Eq. 6, fixed
+        L = L_align + e^-beta/k ||m||_1 + e^-phi/k TV(m) + (beta + phi)/t + e^-t Eq. 8, learned
+        s = mean of the masks                                                   Eq. 2
 
-    encoder     f, an image encoder, whole or split, or a text encoder with splits; only its input gradient is used
-    inputs      x, (B, 3, H, W), normalised as `encoder.transform` does: where m = 0 the image is the mean colour; or B
-                texts, which the paper leaves open: p_ibisa_inputs.py says what is masked there
-    targets     h_t, (B, D): the embedding of the input itself, of another one, or of the other modality
-    beta, phi   weights of area and total variation; both None: learned for every mask from 0, 0 and t = 1 (Eq. 8). Words
-                side by side need not belong together, so that texts have no total variation and phi is for images only
-    masks       N, independent random starts whose results are averaged; every image gets the same starts
+    encoder     f, an image encoder, whole or split, or a text encoder with splits; only its input
+                gradient is used
+    inputs      x, (B, 3, H, W), normalised as `encoder.transform` does: where m = 0 the image is
+                the mean colour; or B texts, which the paper leaves open: p_ibisa_inputs.py says
+                what is masked there
+    targets     h_t, (B, D): the embedding of the input itself, of another one, or of the other
+                modality
+    beta, phi   weights of area and total variation; both None: learned for every mask from 0, 0 and
+                t = 1 (Eq. 8). Words side by side need not belong together, so that texts have no
+                total variation and phi is for images only
+    masks       N, independent random starts whose results are averaged; every image gets the same
+                starts
     steps       T, Adam steps
     alpha       half width of the start values
     rate        l, pixels per grid cell; None: 32, or a 7-cell side for images below 224
     lr          Adam's learning rate for the grids
-    align       "cosine": 1 - cos; "mse": mean squared error, for models that rank by Euclidean distance
-    why         "similar"; "different": L_align is max(0, cos) (Eq. 9); "contrast": the similar map minus the different one
+    align       "cosine": 1 - cos; "mse": mean squared error, for models that rank by Euclidean
+                distance
+    why         "similar"; "different": L_align is max(0, cos) (Eq. 9); "contrast": the similar map
+                minus the different one
     weights_lr  Adam's learning rate for beta, phi and t
     t_min       floor of t: without one the loss has no lower bound
     k           what the penalties are divided by; None: C H W, for a text of T words 3 T
     chunk       how many masked inputs are in memory at once; does not change the result
-    Returns a map (B, H, W), or for texts (B, T), in [0, 1], for "contrast" in [-1, 1]; trace: loss, align, area (mean mask
-    value), and for learned weights beta, phi, t, each (steps, B, N); cost: N T passes forward and as many backward per input.
-    Raises ValueError or TypeError for inputs and targets of the wrong kind, shape or with NaN.
+    Returns a map (B, H, W), or for texts (B, T), in [0, 1], for "contrast" in [-1, 1]; trace: loss,
+    align, area (mean mask value), and for learned weights beta, phi, t, each (steps, B, N); cost: N
+    T passes forward and as many backward per input. Raises ValueError or TypeError for inputs and
+    targets of the wrong kind, shape or with NaN.
 
-    Where the paper is silent: Eq. 8 is divided by k as Eq. 6 is, and its weights move at a rate of 0.1; notebook
-    10 shows what the other readings do. The grid is optimised, not the full-size mask, and k counts the channels.
+    Where the paper is silent: Eq. 8 is divided by k as Eq. 6 is, and its weights move at a rate of
+    0.1; notebook 10 shows what the other readings do. The grid is optimised, not the full-size
+    mask, and k counts the channels.
     """
     check_call(encoder, inputs, targets, texts=True)
     text = isinstance(encoder, TextEncoder)
@@ -54,16 +86,28 @@ def p_ibisa(
     for name, value in dict(lr=lr, alpha=alpha, weights_lr=weights_lr, t_min=t_min).items():
         check_number(name, value, 0, above=True)
     if (beta is None) != (phi is None) and not text:
-        raise ValueError(f"beta and phi are both numbers or both None (learned), got beta={beta!r}, phi={phi!r}")
+        raise ValueError(
+            f"beta and phi are both numbers or both None (learned), got beta={beta!r}, phi={phi!r}"
+        )
     for name, value in dict(beta=beta, phi=phi).items():
         if value is not None:
             check_number(name, value, 0)
     if why not in ("similar", "different", "contrast"):
         raise ValueError(f'why must be "similar", "different" or "contrast", got {why!r}')
     if align not in ("cosine", "mse") or (align == "mse" and why != "similar"):
-        raise ValueError(f'align must be "cosine", or "mse" with why="similar", got {align!r} with why={why!r}')
+        raise ValueError(
+            f'align must be "cosine", or "mse" with why="similar", got {align!r} with why={why!r}'
+        )
 
-    options = dict(beta=beta, phi=0.0 if text else phi, steps=steps, lr=lr, weights_lr=weights_lr, t_min=t_min, chunk=chunk)
+    options = dict(
+        beta=beta,
+        phi=0.0 if text else phi,
+        steps=steps,
+        lr=lr,
+        weights_lr=weights_lr,
+        t_min=t_min,
+        chunk=chunk,
+    )
     size = None if text else tuple(inputs.shape[-2:])
     start = None if text else sample_grids(masks, grid_size(size, rate), alpha, seed)
     runs = {}
@@ -71,17 +115,26 @@ def p_ibisa(
         options["distance"] = different if side == "different" else DISTANCES[align]
         if text:
             optimise = partial(optimise_grids, encoder, None, **options)
-            runs[side] = each_text(encoder, inputs, targets, optimise, masks=masks, alpha=alpha, k=k, seed=seed)
+            runs[side] = each_text(
+                encoder, inputs, targets, optimise, masks=masks, alpha=alpha, k=k, seed=seed
+            )
         else:
             g, trace = optimise_grids(encoder, inputs, targets, start, k=k, **options)
             runs[side] = mean_mask(g, size), trace
     maps = [m for m, _ in runs.values()]
-    trace = {name if side == why else f"{name}_{side}": v for side, (_, t) in runs.items() for name, v in t.items()}
+    trace = {
+        name if side == why else f"{name}_{side}": v
+        for side, (_, t) in runs.items()
+        for name, v in t.items()
+    }
     return Attribution(
-        map=maps[0] - maps[1] if why == "contrast" else maps[0], unit="mask value", signed=why == "contrast", trace=trace,
+        map=maps[0] - maps[1] if why == "contrast" else maps[0],
+        unit="mask value",
+        signed=why == "contrast",
+        trace=trace,
         cost=dict(forwards=masks * steps * len(maps), backwards=masks * steps * len(maps)),
         tokens=encoder.tokenize(inputs)[2] if text else None,
-    )  # fmt: skip
+    )
 
 
 def similar(h: Tensor, target: Tensor) -> Tensor:
@@ -100,10 +153,28 @@ DISTANCES = {"cosine": similar, "mse": squared}
 
 
 @torch.enable_grad()
-def optimise_grids(encoder, inputs, targets, start, distance, *, beta, phi, steps, lr, weights_lr, t_min, k, chunk, look=None):
-    """Steps 1.1 to 1.5 of Algorithm 1 for all B inputs and N masks at once: grids (B, N, h, w) and their trace.
+def optimise_grids(
+    encoder,
+    inputs,
+    targets,
+    start,
+    distance,
+    *,
+    beta,
+    phi,
+    steps,
+    lr,
+    weights_lr,
+    t_min,
+    k,
+    chunk,
+    look=None,
+):
+    """Steps 1.1 to 1.5 of Algorithm 1 for all B inputs and N masks at once: grids (B, N, h, w) and
+    their trace.
 
-    The R = B N rows share no term of the loss and Adam is elementwise, so one Adam is R independent ones.
+    The R = B N rows share no term of the loss and Adam is elementwise, so one Adam is R independent
+    ones.
     look  (grids, input of each) -> masks, embeddings; None: `masked_images`
     """
     k, look = k or inputs[0].numel(), look or masked_images(encoder, inputs)  # k = C H W
@@ -119,13 +190,26 @@ def optimise_grids(encoder, inputs, targets, start, distance, *, beta, phi, step
             leaves = [p[rows].requires_grad_() for p in params]
             m, h = look(leaves[0], rows // n)  # (r, H, W), (r, D)
             if h.shape[1] != target.shape[1]:
-                raise ValueError(f"targets have {target.shape[1]} dimensions, {encoder.name} embeds into {h.shape[1]}")
-            a, l1, tv = distance(h, target[rows // n]), area(m) / k, total_variation(m) / k  # (r,) each
+                raise ValueError(
+                    f"targets have {target.shape[1]} dimensions, {encoder.name} embeds into"
+                    f" {h.shape[1]}"
+                )
+            a, l1, tv = (
+                distance(h, target[rows // n]),
+                area(m) / k,
+                total_variation(m) / k,
+            )  # (r,) each
             if learned:
                 log_area, log_tv, t = leaves[1].unbind(1)
                 if phi == 0:  # no total variation, so no weight for it
                     tv, log_tv = 0 * tv, 0 * log_tv
-                loss = a + (-log_area).exp() * l1 + (-log_tv).exp() * tv + (log_area + log_tv) / t + (-t).exp()  # Eq. 8
+                loss = (
+                    a
+                    + (-log_area).exp() * l1
+                    + (-log_tv).exp() * tv
+                    + (log_area + log_tv) / t
+                    + (-t).exp()
+                )  # Eq. 8
             else:
                 loss = a + beta * l1 + phi * tv  # Eq. 6
             grads.append(torch.autograd.grad(loss.sum(), leaves))

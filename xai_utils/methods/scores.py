@@ -10,7 +10,8 @@ def match(encoder: Encoder, h: Tensor, targets: Tensor, *, logit: bool = False) 
     """How well embeddings fit their targets, (r,).
 
     h        (r, D)
-    targets  (r, D) embeddings: the cosine to them; (r,) class indices: the head's probability for them
+    targets  (r, D) embeddings: the cosine to them; (r,) class indices: the head's probability for
+             them
     logit    for classes, the logit instead of the probability
     """
     targets = targets.to(h.device)

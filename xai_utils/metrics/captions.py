@@ -1,4 +1,5 @@
-"""Cap-MoRF and Cap-LeRF (P-IBISA Sec. 6.2): does the caption change when what the map marks is taken away?
+"""Cap-MoRF and Cap-LeRF (P-IBISA Sec. 6.2): does the caption change when what the map marks is
+taken away?
 
 A captioner is a function: normalised images (B, 3, H, W) -> B strings.
 """
@@ -17,21 +18,47 @@ Captioner = Callable[[Tensor], list[str]]
 
 
 @metric("cap-morf", higher_is_better=False)
-def cap_morf(encoder, inputs, targets, map, *, captioner: Captioner, score: str = "meteor", block: int = 8, steps: int = 10):
-    """Mean likeness of the captions to the first one while 8 x 8 blocks are set to zero, most relevant first, (B,) in 0..1.
+def cap_morf(
+    encoder,
+    inputs,
+    targets,
+    map,
+    *,
+    captioner: Captioner,
+    score: str = "meteor",
+    block: int = 8,
+    steps: int = 10,
+):
+    """Mean likeness of the captions to the first one while 8 x 8 blocks are set to zero, most
+    relevant first, (B,) in 0..1.
 
     captioner  images -> captions: `retrieval_captioner` or `blip_captioner`
     score      "meteor", "bleu", "rouge1", "rouge2", "rougel"
     steps      equal portions of blocks; the paper does not say how many
-    Lower is better. The slug in reference.csv is cap-morf-<score>. targets are not used: a caption has no target.
+    Lower is better. The slug in reference.csv is cap-morf-<score>. targets are not used: a caption
+    has no target.
     """
-    return caption_curve(encoder, inputs, targets, map, captioner, score, "most", block, steps).mean(1)
+    return caption_curve(
+        encoder, inputs, targets, map, captioner, score, "most", block, steps
+    ).mean(1)
 
 
 @metric("cap-lerf", higher_is_better=True)
-def cap_lerf(encoder, inputs, targets, map, *, captioner: Captioner, score: str = "meteor", block: int = 8, steps: int = 10):
+def cap_lerf(
+    encoder,
+    inputs,
+    targets,
+    map,
+    *,
+    captioner: Captioner,
+    score: str = "meteor",
+    block: int = 8,
+    steps: int = 10,
+):
     """Least relevant first, otherwise as `cap_morf`. Higher is better."""
-    return caption_curve(encoder, inputs, targets, map, captioner, score, "least", block, steps).mean(1)
+    return caption_curve(
+        encoder, inputs, targets, map, captioner, score, "least", block, steps
+    ).mean(1)
 
 
 @torch.no_grad()
@@ -45,7 +72,9 @@ def caption_curve(encoder, inputs, targets, map, captioner, score, first, block,
     rows = []
     for x, r in zip(inputs, rank):
         counts = torch.linspace(0, int(r.max()) + 1, steps + 1).round()
-        degraded = x * (r >= counts[:, None, None])[:, None].to(x)  # (S + 1, 3, H, W), the first one whole
+        degraded = x * (r >= counts[:, None, None])[:, None].to(
+            x
+        )  # (S + 1, 3, H, W), the first one whole
         original, *later = captioner(degraded)
         values = {caption: SCORES[score](original, caption) for caption in set(later)}
         rows.append([values[c] for c in later])
@@ -60,9 +89,11 @@ def bleu(reference: str, caption: str) -> float:
 
 
 def meteor(reference: str, caption: str) -> float:
-    """METEOR of nltk with WordNet's synonyms, 0..1, on lower-case words; below 1 for equal texts of a few words.
+    """METEOR of nltk with WordNet's synonyms, 0..1, on lower-case words; below 1 for equal texts of
+    a few words.
 
-    nltk looks synonyms up by what its stemmer left of a word, so it finds "auto" for "car", but not "automobile".
+    nltk looks synonyms up by what its stemmer left of a word, so it finds "auto" for "car", but not
+    "automobile".
     """
     from nltk.translate.meteor_score import meteor_score
 
@@ -81,24 +112,38 @@ def rouge(kind: str):
     return score
 
 
-SCORES = {"meteor": meteor, "bleu": bleu, "rouge1": rouge("rouge1"), "rouge2": rouge("rouge2"), "rougel": rouge("rougeL")}
+SCORES = {
+    "meteor": meteor,
+    "bleu": bleu,
+    "rouge1": rouge("rouge1"),
+    "rouge2": rouge("rouge2"),
+    "rougel": rouge("rougeL"),
+}
 
 
 def retrieval_captioner(model: DualEncoder, bank: list[str]) -> Captioner:
-    """The caption of `bank` that lies nearest to the image in the model's own space. A stand-in for a model that writes."""
+    """The caption of `bank` that lies nearest to the image in the model's own space. A stand-in for
+    a model that writes."""
     with torch.no_grad():
-        texts = F.normalize(torch.cat([model.encode_text(bank[i : i + 64]) for i in range(0, len(bank), 64)]), dim=1)
+        texts = F.normalize(
+            torch.cat([model.encode_text(bank[i : i + 64]) for i in range(0, len(bank), 64)]), dim=1
+        )
 
     def caption(images: Tensor) -> list[str]:
-        h = torch.cat([model.encode_image(part) for part in images.split(model.image.best_batch or 64)])
+        h = torch.cat(
+            [model.encode_image(part) for part in images.split(model.image.best_batch or 64)]
+        )
         return [bank[i] for i in (F.normalize(h, dim=1) @ texts.T).argmax(1).tolist()]
 
-    caption.key = f"retrieval by {model.name} from {bank!r}"  # evaluate's rows are found again by it
+    caption.key = (  # evaluate's rows are found again by it
+        f"retrieval by {model.name} from {bank!r}"
+    )
     return caption
 
 
 def blip_captioner(encoder: ImageEncoder, model, processor, *, tokens: int = 20) -> Captioner:
-    """The papers' captioner: transformers' BlipForConditionalGeneration with its BlipProcessor, greedy.
+    """The papers' captioner: transformers' BlipForConditionalGeneration with its BlipProcessor,
+    greedy.
 
     encoder  whose normalisation the images carry; it is undone before the processor applies its own
     """
@@ -106,8 +151,12 @@ def blip_captioner(encoder: ImageEncoder, model, processor, *, tokens: int = 20)
 
     def caption(images: Tensor) -> list[str]:
         pixels = (images.cpu() * std + mean).clamp(0, 1)
-        inputs = processor(images=list(pixels), return_tensors="pt", do_rescale=False).to(model.device)
-        return processor.batch_decode(model.generate(**inputs, max_new_tokens=tokens), skip_special_tokens=True)
+        inputs = processor(images=list(pixels), return_tensors="pt", do_rescale=False).to(
+            model.device
+        )
+        return processor.batch_decode(
+            model.generate(**inputs, max_new_tokens=tokens), skip_special_tokens=True
+        )
 
     caption.key = f"{model.config._name_or_path} {tokens}"
     return caption

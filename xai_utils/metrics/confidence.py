@@ -3,15 +3,18 @@
 The papers print one name over several protocols. For images and for texts:
 
 protocol         image times                      text
-"m2ib"           the map scaled to [0, 1]         tokens above the median stay, the others become the padding token
-"m2ib-released"  the first row of that, repeated  encoded without its special tokens; the others become token 0
-"nib"            the map scaled to [0, 1]         each token's embedding times its score, scaled to [0, 1]
-"nib-released"   the map scaled to [0, 1]         the same without special tokens; a repeated word takes every score
+"m2ib"           the map scaled to [0, 1]         tokens above the median stay
+"m2ib-released"  the first row of that, repeated  the same, encoded without its special tokens
+"nib"            the map scaled to [0, 1]         each token's embedding times its scaled score
+"nib-released"   the map scaled to [0, 1]         the same, encoded without its special tokens
 "raw"            the map as it is, in [0, 1]      -
 
-Scaled: by the map's own minimum and maximum. The papers' text is silent on all but M2IB's; the -released ones do what the
-authors' code does, where CLIP without special tokens is read off at the largest token id. There NIB scales over the
-special tokens too, which a map here does not score.
+Under "m2ib" the other tokens become the padding token, under "m2ib-released" token 0; under
+"nib-released" a word that stands twice takes the scores of both places.
+
+Scaled: by the map's own minimum and maximum. The papers' text is silent on all but M2IB's; the
+-released ones do what the authors' code does, where CLIP without special tokens is read off at the
+largest token id. There NIB scales over the special tokens too, which a map here does not score.
 """
 
 import torch
@@ -26,16 +29,25 @@ PROTOCOLS = ("m2ib", "m2ib-released", "nib", "nib-released", "raw")
 
 @metric("conf-drop", higher_is_better=False)
 def confidence_drop(
-    encoder: Encoder, inputs, targets: Tensor, map: Tensor, *, protocol: str = "m2ib", similarity: str = "cosine"
+    encoder: Encoder,
+    inputs,
+    targets: Tensor,
+    map: Tensor,
+    *,
+    protocol: str = "m2ib",
+    similarity: str = "cosine",
 ) -> Tensor:
     """100 max(0, o - s), (B,) (M2IB Eq. 17; P-IBISA, NIB and AdaIB take it over). Lower is better.
 
-    o = sim(f(x), h), s = sim(f(what the map keeps of x), h). A map of ones has drop 0, a map of zeros nearly 100 o.
-    inputs      (B, 3, H, W), the normalised image, so that 0 is the mean colour; or a list of B texts
+    o = sim(f(x), h), s = sim(f(what the map keeps of x), h). A map of ones has drop 0, a map of
+    zeros nearly 100 o.
+    inputs      (B, 3, H, W), the normalised image, so that 0 is the mean colour; or a list of B
+                texts
     targets     (B, D) embeddings
     map         (B, H, W), or for texts (B, T), NaN behind the end of each
     protocol    see the top of this file
-    similarity  "cosine", drop in 0..200; "inverse-distance": 1 / ||f(x) - h||, as P-IBISA's retrieval has it
+    similarity  "cosine", drop in 0..200; "inverse-distance": 1 / ||f(x) - h||, as P-IBISA's
+                retrieval has it
     The mean over samples is what the papers print.
     """
     kept, whole = similarities(encoder, inputs, targets, map, protocol, similarity)
@@ -44,44 +56,66 @@ def confidence_drop(
 
 @metric("conf-incr", higher_is_better=True)
 def confidence_increase(
-    encoder: Encoder, inputs, targets: Tensor, map: Tensor, *, protocol: str = "m2ib", similarity: str = "cosine"
+    encoder: Encoder,
+    inputs,
+    targets: Tensor,
+    map: Tensor,
+    *,
+    protocol: str = "m2ib",
+    similarity: str = "cosine",
 ) -> Tensor:
-    """100 where s > o, else 0, (B,) (M2IB Eq. 18); arguments as `confidence_drop`. Higher is better; ties count 0."""
+    """100 where s > o, else 0, (B,) (M2IB Eq. 18); arguments as `confidence_drop`. Higher is
+    better; ties count 0."""
     kept, whole = similarities(encoder, inputs, targets, map, protocol, similarity)
     return 100.0 * (kept > whole)
 
 
 @torch.no_grad()
-def similarities(encoder, inputs, targets, map, protocol="m2ib", similarity="cosine") -> tuple[Tensor, Tensor]:
+def similarities(
+    encoder, inputs, targets, map, protocol="m2ib", similarity="cosine"
+) -> tuple[Tensor, Tensor]:
     """(s, o) of each sample, both (B,): similarity to the target with and without the map."""
     check_call(encoder, inputs, targets, texts=True)
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
     if similarity not in SIMILARITIES:
         raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, got {similarity!r}")
-    kept, whole = (kept_text if isinstance(encoder, TextEncoder) else kept_image)(encoder, inputs, map, protocol)
+    kept, whole = (kept_text if isinstance(encoder, TextEncoder) else kept_image)(
+        encoder, inputs, map, protocol
+    )
     kept, whole = (SIMILARITIES[similarity](h, targets.to(h)).float().cpu() for h in (kept, whole))
     if not torch.isfinite(whole).all():
-        raise ValueError("targets are the inputs' own embeddings: their inverse distance is infinite")
+        raise ValueError(
+            "targets are the inputs' own embeddings: their inverse distance is infinite"
+        )
     return kept, whole
 
 
-SIMILARITIES = {"cosine": F.cosine_similarity, "inverse-distance": lambda h, t: 1 / (h - t).norm(dim=1)}
+SIMILARITIES = {
+    "cosine": F.cosine_similarity,
+    "inverse-distance": lambda h, t: 1 / (h - t).norm(dim=1),
+}
 
 
-def kept_image(encoder: ImageEncoder, inputs: Tensor, map: Tensor, protocol: str) -> tuple[Tensor, Tensor]:
+def kept_image(
+    encoder: ImageEncoder, inputs: Tensor, map: Tensor, protocol: str
+) -> tuple[Tensor, Tensor]:
     """Embeddings of what the map keeps, and of the whole images."""
     map = check_map(map, inputs)
     if protocol != "raw":
         map = min_max(map)
     elif map.min() < 0 or map.max() > 1:
-        raise ValueError(f'protocol "raw" needs a map in [0, 1], got {map.min():.3g} to {map.max():.3g}')
+        raise ValueError(
+            f'protocol "raw" needs a map in [0, 1], got {map.min():.3g} to {map.max():.3g}'
+        )
     if protocol == "m2ib-released":
         map = map[:, :1].expand_as(map)
     return encoder(inputs * map[:, None].to(inputs)), encoder(inputs)
 
 
-def kept_text(encoder: TextEncoder, texts: list[str], map: Tensor, protocol: str) -> tuple[Tensor, Tensor]:
+def kept_text(
+    encoder: TextEncoder, texts: list[str], map: Tensor, protocol: str
+) -> tuple[Tensor, Tensor]:
     if protocol == "raw":
         raise ValueError('protocol "raw" is for images')
     ids, valid, tokens = encoder.tokenize(texts)
@@ -90,28 +124,37 @@ def kept_text(encoder: TextEncoder, texts: list[str], map: Tensor, protocol: str
     released = protocol.endswith("-released")
     if released:  # no special tokens, positions begin with the first word
         ids = ids[:, 1 : 1 + max(lengths)]
-        valid = torch.arange(ids.shape[1], device=ids.device) < torch.tensor(lengths, device=ids.device)[:, None]
+        valid = (
+            torch.arange(ids.shape[1], device=ids.device)
+            < torch.tensor(lengths, device=ids.device)[:, None]
+        )
     start = 0 if released else 1
     changed, weight = ids.clone(), torch.ones(ids.shape, device=ids.device)
     for row, s in enumerate(scores):
         place = slice(start, start + len(s))
         if protocol.startswith("m2ib"):
             dropped = (s <= s.quantile(0.5)).to(ids.device)
-            changed[row, place] = changed[row, place].masked_fill(dropped, 0 if released else encoder.blank)
+            changed[row, place] = changed[row, place].masked_fill(
+                dropped, 0 if released else encoder.blank
+            )
         else:
             s = min_max(s[None])[0].to(ids.device)
             weight[row, place] = all_occurrences(ids[row, place], s) if released else s
     if not (released and encoder.causal):
         return encoder.encode_ids(changed, valid, weight), encoder.encode_ids(ids, valid)
-    return encoder.encode_ids(changed, up_to_largest(changed, valid), weight), encoder.encode_ids(ids, up_to_largest(ids, valid))
+    return encoder.encode_ids(changed, up_to_largest(changed, valid), weight), encoder.encode_ids(
+        ids, up_to_largest(ids, valid)
+    )
 
 
 def all_occurrences(ids: Tensor, scores: Tensor) -> Tensor:
-    """Each token's score times those of its other occurrences: the released code scales rows of the vocabulary."""
+    """Each token's score times those of its other occurrences: the released code scales rows of the
+    vocabulary."""
     return torch.stack([scores[ids == i].prod() for i in ids])
 
 
 def up_to_largest(ids: Tensor, valid: Tensor) -> Tensor:
-    """Real tokens up to the one with the largest id, where the released CLIP reads a text without its end token."""
+    """Real tokens up to the one with the largest id, where the released CLIP reads a text without
+    its end token."""
     last = ids.masked_fill(~valid, -1).argmax(1, keepdim=True)
     return torch.arange(ids.shape[1], device=ids.device) <= last

@@ -14,25 +14,36 @@ from torch import Tensor
 from ..types import Encoder, check_number
 
 
-def cost(method: Callable, encoder: Encoder, inputs, targets: Tensor, *, repeats: int = 3) -> dict[str, float]:
+def cost(
+    method: Callable, encoder: Encoder, inputs, targets: Tensor, *, repeats: int = 3
+) -> dict[str, float]:
     """Median seconds per map after one warm-up, passes per map, and peak memory.
 
     method  (encoder, inputs, targets) -> Attribution
-    Returns seconds (per map), forwards and backwards (per map, as the method counts them), forward_seconds (one plain pass
-    of the same inputs, per sample), ratio (seconds over that), memory_mb: what the call holds at most beyond what was
-    held before: of the GPU as torch counts it, on a CPU of the process, sampled every 2 ms.
+    Returns seconds (per map), forwards and backwards (per map, as the method counts them),
+    forward_seconds (one plain pass of the same inputs, per sample), ratio (seconds over that),
+    memory_mb: what the call holds at most beyond what was held before: of the GPU as torch counts
+    it, on a CPU of the process, sampled every 2 ms.
     """
     check_number("repeats", repeats, 1, integer=True)
     method(encoder, inputs, targets)
     with torch.no_grad():
         encoder(inputs)
-        plain = median(timed(lambda: encoder(inputs), encoder.device)[0] for _ in range(max(3, repeats)))
+        plain = median(
+            timed(lambda: encoder(inputs), encoder.device)[0] for _ in range(max(3, repeats))
+        )
     runs = [timed(lambda: method(encoder, inputs, targets), encoder.device) for _ in range(repeats)]
     _, memory = peak(lambda: method(encoder, inputs, targets), encoder.device)
     seconds = median(s for s, _ in runs)
     passes = runs[0][1].cost
     n = len(inputs)
-    return dict(seconds=seconds / n, **passes, forward_seconds=plain / n, ratio=seconds / plain, memory_mb=memory / 2**20)
+    return dict(
+        seconds=seconds / n,
+        **passes,
+        forward_seconds=plain / n,
+        ratio=seconds / plain,
+        memory_mb=memory / 2**20,
+    )
 
 
 def timed(call: Callable, device: torch.device) -> tuple[float, object]:

@@ -9,12 +9,13 @@ from .base import check_map, metric, min_max
 
 @metric("iou", higher_is_better=True)
 def iou(encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor) -> Tensor:
-    """IoU of the map's hottest pixels with the object, as many pixels as the object has, (B,) in 0..1.
+    """IoU of the map's hottest pixels with the object, as many pixels as the object has, (B,) in
+    0..1.
 
-    masks (B, H, W) bool. Cutting at the object's own area leaves no threshold to choose: 1 for a map that ranks the
-    object's pixels first, about a / (2 - a) for a random map and an object that fills the part a of the image.
-    Pixels that tie at the cut count by their share. Only the order of pixels matters. Not a metric of the five papers,
-    whose data have no exact masks.
+    masks (B, H, W) bool. Cutting at the object's own area leaves no threshold to choose: 1 for a
+    map that ranks the object's pixels first, about a / (2 - a) for a random map and an object that
+    fills the part a of the image. Pixels that tie at the cut count by their share. Only the order
+    of pixels matters. Not a metric of the five papers, whose data have no exact masks.
     """
     map, masks = check_map(map, inputs).flatten(1), check_masks(masks, inputs).flatten(1)
     scores = []
@@ -29,8 +30,11 @@ def iou(encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks
 
 
 @metric("pointing-hit", higher_is_better=True)
-def pointing_game(encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor) -> Tensor:
-    """1 where the hottest pixel lies on the object, else 0, (B,) (Zhang et al. 2018, without their 15-pixel tolerance).
+def pointing_game(
+    encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor
+) -> Tensor:
+    """1 where the hottest pixel lies on the object, else 0, (B,) (Zhang et al. 2018, without their
+    15-pixel tolerance).
 
     masks (B, H, W) bool. Where several pixels tie for hottest, the share of them on the object.
     """
@@ -40,20 +44,31 @@ def pointing_game(encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor
 
 
 @metric("mask-contrast", higher_is_better=True)
-def mask_contrast(encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor, others: Tensor) -> Tensor:
-    """Mean of the map on the named object minus its mean on the other ones, (B,); masks and others (B, H, W) bool.
+def mask_contrast(
+    encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor, others: Tensor
+) -> Tensor:
+    """Mean of the map on the named object minus its mean on the other ones, (B,); masks and others
+    (B, H, W) bool.
 
-    Above 0 where the map prefers what the text names. It keeps the map's scale: compare signs across methods.
+    Above 0 where the map prefers what the text names. It keeps the map's scale: compare signs
+    across methods.
     """
     map = check_map(map, inputs)
-    means = [(map * m).sum((1, 2)) / m.sum((1, 2)) for m in (check_masks(masks, inputs), check_masks(others, inputs))]
+    means = [
+        (map * m).sum((1, 2)) / m.sum((1, 2))
+        for m in (check_masks(masks, inputs), check_masks(others, inputs))
+    ]
     return means[0] - means[1]
 
 
 def check_masks(masks: Tensor, inputs: Tensor) -> Tensor:
     wanted = (len(inputs), *inputs.shape[-2:])
     if not isinstance(masks, Tensor) or masks.dtype != torch.bool or tuple(masks.shape) != wanted:
-        got = f"{masks.dtype} {tuple(masks.shape)}" if isinstance(masks, Tensor) else type(masks).__name__
+        got = (
+            f"{masks.dtype} {tuple(masks.shape)}"
+            if isinstance(masks, Tensor)
+            else type(masks).__name__
+        )
         raise ValueError(f"masks must be a bool tensor of shape {wanted}, got {got}")
     if not masks.flatten(1).any(1).all():
         raise ValueError("masks holds an empty mask: there is no object to find")
@@ -61,10 +76,14 @@ def check_masks(masks: Tensor, inputs: Tensor) -> Tensor:
 
 
 @metric("localization-iou", higher_is_better=True)
-def localization_iou(encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor, percentile=75) -> Tensor:
-    """IoU of the pixels above the map's own percentile with the object, (B,) in 0..1 (M2IB Eq. 16 at 75).
+def localization_iou(
+    encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor, percentile=75
+) -> Tensor:
+    """IoU of the pixels above the map's own percentile with the object, (B,) in 0..1 (M2IB Eq. 16
+    at 75).
 
-    masks (B, H, W) bool: exact, or all boxes of a sample joined (`box_masks`). Strictly above, as M2IB prints it.
+    masks (B, H, W) bool: exact, or all boxes of a sample joined (`box_masks`). Strictly above, as
+    M2IB prints it.
     """
     map, masks = check_map(map, inputs).flatten(1), check_masks(masks, inputs).flatten(1)
     if not 0 <= percentile < 100:
@@ -73,8 +92,17 @@ def localization_iou(encoder: Encoder, inputs: Tensor, targets: Tensor, map: Ten
 
 
 @metric("miou", higher_is_better=True)
-def miou(encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor, threshold: float = 0.5) -> Tensor:
-    """IoU of the pixels above a value of the min-max scaled map with the object, (B,) in 0..1 (AdaIB, at 0.5).
+def miou(
+    encoder: Encoder,
+    inputs: Tensor,
+    targets: Tensor,
+    map: Tensor,
+    *,
+    masks: Tensor,
+    threshold: float = 0.5,
+) -> Tensor:
+    """IoU of the pixels above a value of the min-max scaled map with the object, (B,) in 0..1
+    (AdaIB, at 0.5).
 
     AdaIB calls it pointing-game IoU; it is no hit test. masks as in `localization_iou`.
     """
@@ -83,8 +111,11 @@ def miou(encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, mask
 
 
 @metric("energy-in-mask", higher_is_better=True)
-def energy_in_mask(encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor) -> Tensor:
-    """Share of the map's positive mass on the object, (B,) in 0..1; 0 for a map without positive values.
+def energy_in_mask(
+    encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor
+) -> Tensor:
+    """Share of the map's positive mass on the object, (B,) in 0..1; 0 for a map without positive
+    values.
 
     For a constant map it is the object's share of the image. masks (B, H, W) bool.
     """

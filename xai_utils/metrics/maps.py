@@ -16,13 +16,15 @@ def map_area(encoder, inputs, targets, map: Tensor) -> Tensor:
 
 @metric("map-tv", higher_is_better=False)
 def map_total_variation(encoder, inputs, targets, map: Tensor) -> Tensor:
-    """Mean absolute step between neighbouring pixels of the min-max scaled map, (B,): 0 for a flat map."""
+    """Mean absolute step between neighbouring pixels of the min-max scaled map, (B,): 0 for a flat
+    map."""
     m = min_max(check_map(map, inputs))
     return m.diff(dim=1).abs().mean((1, 2)) + m.diff(dim=2).abs().mean((1, 2))
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Spearman's correlation of each pair of maps, (B, ...) and (B, ...) -> (B,) in -1..1; NaN where a map is constant.
+    """Spearman's correlation of each pair of maps, (B, ...) and (B, ...) -> (B,) in -1..1; NaN
+    where a map is constant.
 
     NaN entries (behind the end of a text) must lie in the same places and are left out.
     """

@@ -1,7 +1,9 @@
-"""Take the picture away in the order of the map, or put it back, and follow the match with the target.
+"""Take the picture away in the order of the map, or put it back, and follow the match with the
+target.
 
-MoRF and LeRF (Samek et al. 2017, in blocks as P-IBISA has them), deletion and insertion (RISE; AHA averages three reference
-images), positive and negative perturbation (Chefer et al. 2021). All are areas under one curve, `perturbation_curve`.
+MoRF and LeRF (Samek et al. 2017, in blocks as P-IBISA has them), deletion and insertion (RISE; AHA
+averages three reference images), positive and negative perturbation (Chefer et al. 2021). All are
+areas under one curve, `perturbation_curve`.
 """
 
 import torch
@@ -16,21 +18,37 @@ from .base import check_metric, metric
 
 @torch.no_grad()
 def perturbation_curve(
-    encoder: ImageEncoder, inputs: Tensor, targets: Tensor, map: Tensor, *, first: str = "most", insert: bool = False,
-    block: int = 8, steps: int | None = None, until: float = 1.0, reference: str = "zero", hits: bool = False, chunk: int = 64,
-) -> Tensor:  # fmt: skip
-    """The match after each step of removal or insertion, (B, S + 1); the first value is before any step.
+    encoder: ImageEncoder,
+    inputs: Tensor,
+    targets: Tensor,
+    map: Tensor,
+    *,
+    first: str = "most",
+    insert: bool = False,
+    block: int = 8,
+    steps: int | None = None,
+    until: float = 1.0,
+    reference: str = "zero",
+    hits: bool = False,
+    chunk: int = 64,
+) -> Tensor:
+    """The match after each step of removal or insertion, (B, S + 1); the first value is before any
+    step.
 
-    targets    (B,) class indices: the softmax probability is followed; (B, D) embeddings: the cosine
-    first      "most" or "least" relevant blocks first, a block's relevance being the mean of the map over it
-    insert     False: blocks give way to the reference image; True: blocks of the image enter the reference image
+    targets    (B,) class indices: the softmax probability is followed; (B, D) embeddings: the
+               cosine
+    first      "most" or "least" relevant blocks first, a block's relevance being the mean of the
+               map over it
+    insert     False: blocks give way to the reference image; True: blocks of the image enter the
+               reference image
     block      side of the square blocks in pixels; 1: pixels
     steps      S, equal portions of blocks; None: one block a step
     until      the part of the blocks that has changed at the end
-    reference  "zero": 0 after normalisation; "black"; "mean": the image's own mean colour; "blur": Gaussian, sigma a
-               tenth of the shorter side
+    reference  "zero": 0 after normalisation; "black"; "mean": the image's own mean colour; "blur":
+               Gaussian, sigma a tenth of the shorter side
     hits       1 where the target class leads, else 0, instead of the probability
-    Blocks of equal relevance go in one random order, the same for every image. S + 1 forward passes per image.
+    Blocks of equal relevance go in one random order, the same for every image. S + 1 forward passes
+    per image.
     """
     map = check_metric(encoder, inputs, targets, map)
     for name, value in dict(block=block, chunk=chunk).items():
@@ -42,9 +60,19 @@ def perturbation_curve(
     rank = block_ranks(map if first == "most" else -map, block)  # (B, H, W)
     blocks = int(rank.max()) + 1
     if steps is not None and (not isinstance(steps, int) or not 1 <= steps <= blocks):
-        raise ValueError(f"steps must be an integer from 1 to {blocks}, the number of blocks, got {steps!r}")
-    counts = torch.linspace(0, until * blocks, (steps or round(until * blocks)) + 1).round().to(encoder.device)  # (S + 1,)
-    x, rank, targets = inputs.to(encoder.device), rank.to(encoder.device), targets.to(encoder.device)
+        raise ValueError(
+            f"steps must be an integer from 1 to {blocks}, the number of blocks, got {steps!r}"
+        )
+    counts = (
+        torch.linspace(0, until * blocks, (steps or round(until * blocks)) + 1)
+        .round()
+        .to(encoder.device)
+    )  # (S + 1,)
+    x, rank, targets = (
+        inputs.to(encoder.device),
+        rank.to(encoder.device),
+        targets.to(encoder.device),
+    )
     other = reference_image(encoder, x, reference)
     start, end = (other, x) if insert else (x, other)
     values = []
@@ -52,34 +80,59 @@ def perturbation_curve(
         i = rows // len(counts)
         changed = rank[i] < counts[rows % len(counts), None, None]  # (r, H, W)
         h = encoder(torch.where(changed[:, None], end[i], start[i]))
-        values.append((encoder.head(h).argmax(1) == targets[i]).float() if hits else match(encoder, h, targets[i]))
+        values.append(
+            (encoder.head(h).argmax(1) == targets[i]).float()
+            if hits
+            else match(encoder, h, targets[i])
+        )
     return torch.cat(values).unflatten(0, (len(x), len(counts))).float().cpu()
 
 
 def block_ranks(map: Tensor, block: int) -> Tensor:
-    """When each pixel's block has its turn, 0 for the highest mean of the map: (B, H, W) -> (B, H, W) integers."""
+    """When each pixel's block has its turn, 0 for the highest mean of the map: (B, H, W) -> (B, H,
+    W) integers."""
     size = map.shape[-2:]
-    means = F.avg_pool2d(map[:, None], block, ceil_mode=True, count_include_pad=False)[:, 0]  # (B, h, w)
+    means = F.avg_pool2d(map[:, None], block, ceil_mode=True, count_include_pad=False)[
+        :, 0
+    ]  # (B, h, w)
     h, w = means.shape[-2:]
     shuffled = torch.randperm(h * w, generator=torch.Generator().manual_seed(0))  # for ties
-    order = shuffled[means.flatten(1)[:, shuffled].sort(dim=1, descending=True, stable=True).indices]  # (B, h w)
-    ranks = torch.empty_like(order).scatter_(1, order, torch.arange(h * w).expand_as(order)).unflatten(1, (h, w))
-    return ranks.repeat_interleave(block, 1)[:, : size[0]].repeat_interleave(block, 2)[:, :, : size[1]]
+    order = shuffled[
+        means.flatten(1)[:, shuffled].sort(dim=1, descending=True, stable=True).indices
+    ]  # (B, h w)
+    ranks = (
+        torch.empty_like(order)
+        .scatter_(1, order, torch.arange(h * w).expand_as(order))
+        .unflatten(1, (h, w))
+    )
+    return ranks.repeat_interleave(block, 1)[:, : size[0]].repeat_interleave(block, 2)[
+        :, :, : size[1]
+    ]
 
 
 @metric("morf", higher_is_better=False)
-def morf(encoder, inputs, targets, map, *, block: int = 8, steps: int | None = None, chunk: int = 64) -> Tensor:
-    """Most relevant first: mean of the curve while 8 x 8 blocks are set to zero, (B,) (P-IBISA Sec. 6.1). Lower is better.
+def morf(
+    encoder, inputs, targets, map, *, block: int = 8, steps: int | None = None, chunk: int = 64
+) -> Tensor:
+    """Most relevant first: mean of the curve while 8 x 8 blocks are set to zero, (B,) (P-IBISA Sec.
+    6.1). Lower is better.
 
-    targets: class indices, for P-IBISA those the model predicts. See `perturbation_curve` for the rest.
+    targets: class indices, for P-IBISA those the model predicts. See `perturbation_curve` for the
+    rest.
     """
-    return perturbation_curve(encoder, inputs, targets, map, first="most", block=block, steps=steps, chunk=chunk).mean(1)
+    return perturbation_curve(
+        encoder, inputs, targets, map, first="most", block=block, steps=steps, chunk=chunk
+    ).mean(1)
 
 
 @metric("lerf", higher_is_better=True)
-def lerf(encoder, inputs, targets, map, *, block: int = 8, steps: int | None = None, chunk: int = 64) -> Tensor:
+def lerf(
+    encoder, inputs, targets, map, *, block: int = 8, steps: int | None = None, chunk: int = 64
+) -> Tensor:
     """Least relevant first, otherwise as `morf`. Higher is better."""
-    return perturbation_curve(encoder, inputs, targets, map, first="least", block=block, steps=steps, chunk=chunk).mean(1)
+    return perturbation_curve(
+        encoder, inputs, targets, map, first="least", block=block, steps=steps, chunk=chunk
+    ).mean(1)
 
 
 def area_under(curve: Tensor) -> Tensor:
@@ -88,29 +141,68 @@ def area_under(curve: Tensor) -> Tensor:
 
 
 @metric("deletion-auc", higher_is_better=False)
-def deletion_auc(encoder, inputs, targets, map, *, reference="all", block: int = 1, steps: int = 56, chunk: int = 64) -> Tensor:
-    """Area under the curve while pixels give way to the reference, most relevant first, (B,) (RISE; AHA). Lower is better.
+def deletion_auc(
+    encoder,
+    inputs,
+    targets,
+    map,
+    *,
+    reference="all",
+    block: int = 1,
+    steps: int = 56,
+    chunk: int = 64,
+) -> Tensor:
+    """Area under the curve while pixels give way to the reference, most relevant first, (B,) (RISE;
+    AHA). Lower is better.
 
-    reference  "black", "mean", "blur", "zero", or "all": the mean over the first three, as AHA reports it
+    reference  "black", "mean", "blur", "zero", or "all": the mean over the first three, as AHA
+               reports it
     """
-    return over_references(encoder, inputs, targets, map, reference, insert=False, block=block, steps=steps, chunk=chunk)
+    return over_references(
+        encoder,
+        inputs,
+        targets,
+        map,
+        reference,
+        insert=False,
+        block=block,
+        steps=steps,
+        chunk=chunk,
+    )
 
 
 @metric("insertion-auc", higher_is_better=True)
-def insertion_auc(encoder, inputs, targets, map, *, reference="all", block: int = 1, steps: int = 56, chunk: int = 64) -> Tensor:
-    """Area under the curve while pixels enter the reference, most relevant first; else as `deletion_auc`. Higher is better."""
-    return over_references(encoder, inputs, targets, map, reference, insert=True, block=block, steps=steps, chunk=chunk)
+def insertion_auc(
+    encoder,
+    inputs,
+    targets,
+    map,
+    *,
+    reference="all",
+    block: int = 1,
+    steps: int = 56,
+    chunk: int = 64,
+) -> Tensor:
+    """Area under the curve while pixels enter the reference, most relevant first; else as
+    `deletion_auc`. Higher is better."""
+    return over_references(
+        encoder, inputs, targets, map, reference, insert=True, block=block, steps=steps, chunk=chunk
+    )
 
 
 def over_references(encoder, inputs, targets, map, reference, **options) -> Tensor:
     names = REFERENCES[1:] if reference == "all" else (reference,)
-    areas = [area_under(perturbation_curve(encoder, inputs, targets, map, reference=name, **options)) for name in names]
+    areas = [
+        area_under(perturbation_curve(encoder, inputs, targets, map, reference=name, **options))
+        for name in names
+    ]
     return torch.stack(areas).mean(0)
 
 
 @metric("positive-perturbation-auc", higher_is_better=False)
 def positive_perturbation_auc(encoder, inputs, targets, map, *, chunk: int = 64) -> Tensor:
-    """Area under the share of hits while 0 to 90 % of the pixels are set to zero, most relevant first, (B,).
+    """Area under the share of hits while 0 to 90 % of the pixels are set to zero, most relevant
+    first, (B,).
 
     Chefer et al. (CVPR 2021). targets (B,) class indices. Lower is better.
     """
@@ -126,5 +218,16 @@ def negative_perturbation_auc(encoder, inputs, targets, map, *, chunk: int = 64)
 def hit_area(encoder, inputs, targets, map, first, chunk) -> Tensor:
     hits = targets.ndim == 1
     return area_under(
-        perturbation_curve(encoder, inputs, targets, map, first=first, block=1, steps=9, until=0.9, hits=hits, chunk=chunk)
+        perturbation_curve(
+            encoder,
+            inputs,
+            targets,
+            map,
+            first=first,
+            block=1,
+            steps=9,
+            until=0.9,
+            hits=hits,
+            chunk=chunk,
+        )
     )

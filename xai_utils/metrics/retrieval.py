@@ -1,4 +1,5 @@
-"""Retrieval: how well an encoder finds captions, and zero-shot ROAR (AdaIB), how much worse it gets without what a map marks."""
+"""Retrieval: how well an encoder finds captions, and zero-shot ROAR (AdaIB), how much worse it gets
+without what a map marks."""
 
 import torch
 import torch.nn.functional as F
@@ -10,18 +11,29 @@ from .base import check_map, check_text_map, metric
 
 @metric("roar", higher_is_better=True)
 @torch.no_grad()
-def zero_shot_roar(encoder: Encoder, inputs, targets: Tensor, map: Tensor, *, direction: str = "i2t", percentile=None) -> Tensor:
-    """100 (hit before - hit after) / mean hit before, (B,); its mean is AdaIB's 100 (Acc_o - Acc_c) / Acc_o.
+def zero_shot_roar(
+    encoder: Encoder,
+    inputs,
+    targets: Tensor,
+    map: Tensor,
+    *,
+    direction: str = "i2t",
+    percentile=None,
+) -> Tensor:
+    """100 (hit before - hit after) / mean hit before, (B,); its mean is AdaIB's 100 (Acc_o - Acc_c)
+    / Acc_o.
 
-    The B pairs are each other's gallery: a hit is a query whose own partner comes first (R@1, ties count as misses), so
-    the score depends on B and on which pairs stand together. Give all pairs of a table in one call.
-    encoder     the tower whose inputs are corrupted: images give AdaIB's "co", texts "oc" (original image first)
+    The B pairs are each other's gallery: a hit is a query whose own partner comes first (R@1, ties
+    count as misses), so the score depends on B and on which pairs stand together. Give all pairs of
+    a table in one call.
+    encoder     the tower whose inputs are corrupted: images give AdaIB's "co", texts "oc" (original
+                image first)
     targets     (B, D) embeddings of the partners, untouched
     direction   "i2t": images are queries; "t2i": texts are
-    percentile  what lies above it in its own map goes: pixels to the image's mean colour (None: 75), tokens to the
-                padding token (None: 90)
-    Raises ValueError where not one query is right before the corruption. The slug in reference.csv is
-    roar-<direction>-<co or oc>.
+    percentile  what lies above it in its own map goes: pixels to the image's mean colour (None:
+                75), tokens to the padding token (None: 90)
+    Raises ValueError where not one query is right before the corruption. The slug in reference.csv
+    is roar-<direction>-<co or oc>.
     """
     check_call(encoder, inputs, targets, texts=True)
     if direction not in ("i2t", "t2i"):
@@ -29,18 +41,25 @@ def zero_shot_roar(encoder: Encoder, inputs, targets: Tensor, map: Tensor, *, di
     is_text = isinstance(encoder, TextEncoder)
     before = encoder(inputs)
     if is_text:
-        after = encoder.encode_ids(*blanked(encoder, inputs, map, 90 if percentile is None else percentile))
+        after = encoder.encode_ids(
+            *blanked(encoder, inputs, map, 90 if percentile is None else percentile)
+        )
     else:
-        after = encoder(without_pixels(inputs, map, 75 if percentile is None else percentile).to(encoder.device))
+        after = encoder(
+            without_pixels(inputs, map, 75 if percentile is None else percentile).to(encoder.device)
+        )
     mine = (direction == "t2i") == is_text  # the corrupted side asks
     hit = [hits(h, targets.to(h)) if mine else hits(targets.to(h), h) for h in (before, after)]
     if not hit[0].any():
-        raise ValueError("not one query finds its partner before the corruption: there is nothing to lose")
+        raise ValueError(
+            "not one query finds its partner before the corruption: there is nothing to lose"
+        )
     return 100 * (hit[0].float() - hit[1].float()) / hit[0].float().mean()
 
 
 def caption_ranks(images: Tensor, captions: Tensor, right: list[list[int]]) -> Tensor:
-    """The place of each picture's best right caption among all captions, (B,) integers from 1; ties count against it.
+    """The place of each picture's best right caption among all captions, (B,) integers from 1; ties
+    count against it.
 
     images    (B, D) embeddings
     captions  (K, D)
@@ -62,23 +81,28 @@ def hits(queries: Tensor, gallery: Tensor) -> Tensor:
     """Whether each query's own partner is strictly ahead of all others, (B,) bool on the CPU."""
     s = F.normalize(queries, dim=1) @ F.normalize(gallery, dim=1).T  # (B, B)
     own = s.diag()
-    return (own > s.masked_fill(torch.eye(len(s), dtype=torch.bool, device=s.device), -2).amax(1)).cpu()
+    return (
+        own > s.masked_fill(torch.eye(len(s), dtype=torch.bool, device=s.device), -2).amax(1)
+    ).cpu()
 
 
 def without_pixels(images: Tensor, map: Tensor, percentile: float) -> Tensor:
     """Pixels above the map's percentile become the image's own mean colour, (B, 3, H, W)."""
     flat = check_map(map, images).flatten(1)
-    above = (flat > flat.quantile(percentile / 100, dim=1, keepdim=True)).view(len(images), 1, *images.shape[-2:])
+    above = (flat > flat.quantile(percentile / 100, dim=1, keepdim=True)).view(
+        len(images), 1, *images.shape[-2:]
+    )
     return torch.where(above.to(images.device), images.mean((2, 3), keepdim=True), images)
 
 
-def blanked(encoder: TextEncoder, texts: list[str], map: Tensor, percentile: float) -> tuple[Tensor, Tensor]:
-    """(ids, valid) with the tokens above the map's percentile replaced. CLIP still reads at the original end (A14)."""
+def blanked(
+    encoder: TextEncoder, texts: list[str], map: Tensor, percentile: float
+) -> tuple[Tensor, Tensor]:
+    """(ids, valid) with the tokens above the map's percentile replaced. CLIP still reads at the
+    original end (A14)."""
     ids, valid, tokens = encoder.tokenize(texts)
     ids = ids.clone()
     for row, s in zip(ids, check_text_map(map, [len(t) for t in tokens])):
         above = (s > s.quantile(percentile / 100)).to(ids.device)
         row[1 : 1 + len(s)] = row[1 : 1 + len(s)].masked_fill(above, encoder.blank)
     return ids, valid
-
-

@@ -16,14 +16,22 @@ from .maps import rank_correlation
 
 
 def randomisation_test(
-    method: Callable, encoder: Encoder, inputs, targets: Tensor, *, cascading: bool = True, seed: int = 0
+    method: Callable,
+    encoder: Encoder,
+    inputs,
+    targets: Tensor,
+    *,
+    cascading: bool = True,
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """Rank correlation of maps before and after weights become random (Adebayo et al. 2018; M2IB Figure 4).
+    """Rank correlation of maps before and after weights become random (Adebayo et al. 2018; M2IB
+    Figure 4).
 
     method     (encoder, inputs, targets) -> Attribution, for instance a functools.partial
     cascading  True: from the output down to each depth; False: each depth alone
-    Returns one row per depth and sample: step, layer, sample, spearman. Step 0, "trained", is 1 for a method that gives
-    the same map twice. Random: normal numbers of each tensor's own mean and spread. The encoder is left as it was.
+    Returns one row per depth and sample: step, layer, sample, spearman. Step 0, "trained", is 1 for
+    a method that gives the same map twice. Random: normal numbers of each tensor's own mean and
+    spread. The encoder is left as it was.
     """
     check_call(encoder, inputs, targets, texts=True, classes=True)
     groups = weight_groups(encoder, inputs)
@@ -48,11 +56,14 @@ def randomisation_test(
 
 
 @torch.no_grad()
-def completeness_gap(encoder: Encoder, inputs, targets: Tensor, scores: Tensor, *, layer: int) -> Tensor:
-    """|sum of scores - (S(1) - S(0))| / |S(1) - S(0)|, (B,): 0 for a path method that adds up (NIB Sec. 3).
+def completeness_gap(
+    encoder: Encoder, inputs, targets: Tensor, scores: Tensor, *, layer: int
+) -> Tensor:
+    """|sum of scores - (S(1) - S(0))| / |S(1) - S(0)|, (B,): 0 for a path method that adds up (NIB
+    Sec. 3).
 
-    S(t) is the cosine to the targets with the latent z of `layer` replaced by t z. scores: one per place of z, special
-    tokens included, (B, ...).
+    S(t) is the cosine to the targets with the latent z of `layer` replaced by t z. scores: one per
+    place of z, special tokens included, (B, ...).
     """
     check_call(encoder, inputs, targets, texts=True)
     split = encoder.split(layer)
@@ -62,8 +73,11 @@ def completeness_gap(encoder: Encoder, inputs, targets: Tensor, scores: Tensor, 
     return ((scores.flatten(1).double().cpu().sum(1) - change).abs() / change.abs()).float()
 
 
-def mismatch_auc(losses, matched, *, resamples: int = 2000, seed: int = 0) -> tuple[float, float, float]:
-    """AUC of telling matched from mismatched pairs by a method's final loss, with its 95 % bootstrap interval (AdaIB Fig. 3).
+def mismatch_auc(
+    losses, matched, *, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:
+    """AUC of telling matched from mismatched pairs by a method's final loss, with its 95 %
+    bootstrap interval (AdaIB Fig. 3).
 
     losses   (B,), lower for pairs that match
     matched  (B,) bool
@@ -78,5 +92,7 @@ def mismatch_auc(losses, matched, *, resamples: int = 2000, seed: int = 0) -> tu
 
     parts = losses[matched], losses[~matched]
     rng = np.random.default_rng(seed)
-    interval = bootstrap(parts, auc, n_resamples=resamples, method="percentile", vectorized=False, rng=rng).confidence_interval
+    interval = bootstrap(
+        parts, auc, n_resamples=resamples, method="percentile", vectorized=False, rng=rng
+    ).confidence_interval
     return float(auc(*parts)), float(interval.low), float(interval.high)

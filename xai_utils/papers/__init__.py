@@ -11,20 +11,29 @@ from ..evaluate import summarise
 from ..metrics.base import mean_interval
 
 PAPERS = ("p-ibisa", "m2ib", "nib", "adaib", "aha")
-HOLDS, FAILS, OPEN, UNTESTABLE = "holds", "does not hold", "not decided with this n", "cannot be tested here"
-ENOUGH = 6  # samples: five that all agree stay above 5 % in a sign test, where their bootstrap interval excludes 0 already
+HOLDS, FAILS, OPEN, UNTESTABLE = (
+    "holds",
+    "does not hold",
+    "not decided with this n",
+    "cannot be tested here",
+)
+# Samples: five that all agree stay above 5 % in a sign test, although their bootstrap interval
+# excludes 0 already.
+ENOUGH = 6
 CASE = ["dataset", "model", "modality", "sample"]
 
 
 @cache
 def reference() -> pd.DataFrame:
-    """Every number the five papers print, one row each: paper, table, dataset, model, method, setting, metric, value, ..."""
+    """Every number the five papers print, one row each: paper, table, dataset, model, method,
+    setting, metric, value, ..."""
     return read("reference.csv")
 
 
 @cache
 def claims() -> pd.DataFrame:
-    """Every checkable claim of the five papers, by id: where it stands, its test, its decision in words and as a rule."""
+    """Every checkable claim of the five papers, by id: where it stands, its test, its decision in
+    words and as a rule."""
     return read("claims.csv").set_index("id", drop=False)
 
 
@@ -33,39 +42,61 @@ def read(name: str) -> pd.DataFrame:
 
 
 def published(paper: str, table: str) -> pd.DataFrame:
-    """The rows of one table. Raises ValueError for a paper or table that is not in reference.csv."""
+    """The rows of one table. Raises ValueError for a paper or table that is not in
+    reference.csv."""
     if paper not in PAPERS:
         raise ValueError(f"unknown paper {paper!r}: one of {', '.join(PAPERS)}")
     rows = reference().query("paper == @paper")
     if table not in set(rows.table):
-        raise ValueError(f"{paper} has no table {table!r}: one of {', '.join(sorted(set(rows.table)))}")
+        raise ValueError(
+            f"{paper} has no table {table!r}: one of {', '.join(sorted(set(rows.table)))}"
+        )
     return rows.query("table == @table").reset_index(drop=True)
 
 
 def compare(table: pd.DataFrame, paper: str, table_id: str) -> pd.DataFrame:
-    """A published table and ours, one row per number: source, dataset, model, modality, method, metric, value, low, high, n.
+    """A published table and ours, one row per number: source, dataset, model, modality, method,
+    metric, value, low, high, n.
 
-    table  what `evaluate` returns, its methods and metrics named as in reference.csv; of ours only the published metrics
-           and modalities are shown, as means with 95 % bootstrap intervals
+    table  what `evaluate` returns, its methods and metrics named as in reference.csv; of ours only
+           the published metrics and modalities are shown, as means with 95 % bootstrap intervals
     Raises ValueError where no metric is in both.
     """
-    theirs = published(paper, table_id).assign(source=f"{paper}, Table {table_id}", value=lambda t: t.value.astype(float))
-    theirs["method"] = (theirs.method + " " + theirs.setting.where(theirs.method == paper, "")).str.strip()
+    theirs = published(paper, table_id).assign(
+        source=f"{paper}, Table {table_id}", value=lambda t: t.value.astype(float)
+    )
+    theirs["method"] = (
+        theirs.method + " " + theirs.setting.where(theirs.method == paper, "")
+    ).str.strip()
     ours = summarise(table).rename(columns={"mean": "value"}).assign(source="here")
     common = set(theirs.metric) & set(ours.metric)
     if not common:
-        raise ValueError(f"{paper}'s Table {table_id} prints {sorted(set(theirs.metric))}, ours has {sorted(set(ours.metric))}")
+        raise ValueError(
+            f"{paper}'s Table {table_id} prints {sorted(set(theirs.metric))}, ours has"
+            f" {sorted(set(ours.metric))}"
+        )
     both = pd.concat([theirs, ours])
     both["n"] = both.n.astype("Int64")
     both = both[both.metric.isin(common) & both.modality.isin(set(theirs.modality))]
-    columns = ["metric", "modality", "source", "dataset", "model", "method", "value", "low", "high", "n"]
+    columns = [
+        "metric",
+        "modality",
+        "source",
+        "dataset",
+        "model",
+        "method",
+        "value",
+        "low",
+        "high",
+        "n",
+    ]
     return both.sort_values(["metric", "modality"], kind="stable")[columns].reset_index(drop=True)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """claim: its row in claims.csv; outcome: HOLDS, FAILS, OPEN or UNTESTABLE; why: one sentence; evidence: one row per
-    comparison."""
+    """claim: its row in claims.csv; outcome: HOLDS, FAILS, OPEN or UNTESTABLE; why: one sentence;
+    evidence: one row per comparison."""
 
     claim: pd.Series
     outcome: str
@@ -74,8 +105,9 @@ class Verdict:
 
 
 def decide(claim: str, good: bool, bad: bool, why: str, evidence=(), *, n: int = ENOUGH) -> Verdict:
-    """HOLDS where `good`; FAILS where `bad`, which is that an interval lies on the other side; OPEN between the two, and where
-    fewer than ENOUGH samples speak. Leave n out where nothing is sampled.
+    """HOLDS where `good`; FAILS where `bad`, which is that an interval lies on the other side; OPEN
+    between the two, and where fewer than ENOUGH samples speak. Leave n out where nothing is
+    sampled.
 
     evidence  a table, or its rows as dicts
     """
@@ -84,16 +116,21 @@ def decide(claim: str, good: bool, bad: bool, why: str, evidence=(), *, n: int =
 
 
 def verdict(claim: str, table: pd.DataFrame | None = None) -> Verdict:
-    """Decide a claim by its rule in claims.csv: each comparison's 95 % paired bootstrap interval must lie where it says.
+    """Decide a claim by its rule in claims.csv: each comparison's 95 % paired bootstrap interval
+    must lie where it says.
 
-    A rule is comparisons joined by ";", each to hold on every data set and model of the table, all samples paired:
-        image conf-drop: p-ibisa < rise, m2ib     the interval of p-ibisa minus each lies below 0; "image" may be left out
+    A rule is comparisons joined by ";", each to hold on every data set and model of the table, all
+    samples paired:
+        image conf-drop: p-ibisa < rise, m2ib     the interval of p-ibisa minus each lies below 0;
+                                                  "image" may be left out
         conf-incr: p-ibisa > rise by 12           ... above 12
         mask-contrast: p-ibisa > 0                a number in place of a method
         morf: p-ibisa = ibisa within 0.03         the interval lies within -0.03..0.03
-    The claim holds where all do, it does not where one interval lies on the other side, and is not decided otherwise.
+    The claim holds where all do, it does not where one interval lies on the other side, and is not
+    decided otherwise.
     table  what `evaluate` returns, or None for a claim that claims.csv calls untestable here
-    Raises ValueError for an unknown claim, one without a rule, and a table that lacks what the rule names.
+    Raises ValueError for an unknown claim, one without a rule, and a table that lacks what the rule
+    names.
     """
     if claim not in claims().index:
         raise ValueError(f"unknown claim {claim!r}: one of {', '.join(claims().id[:3])}, ...")
@@ -104,10 +141,20 @@ def verdict(claim: str, table: pd.DataFrame | None = None) -> Verdict:
         return Verdict(row, UNTESTABLE, row.embedded.removeprefix("no: "), pd.DataFrame())
     if not row.rule:
         raise ValueError(f"{claim} has no rule in claims.csv: {row.decision}")
-    lines = [line for clause in row.rule.split(";") for line in comparisons(claim, clause.strip(), table)]
-    held, against, few = (sum(v) for v in zip(*((e["holds"], e["opposite"], e["n"] < ENOUGH) for e in lines)))
+    lines = [
+        line for clause in row.rule.split(";") for line in comparisons(claim, clause.strip(), table)
+    ]
+    held, against, few = (
+        sum(v) for v in zip(*((e["holds"], e["opposite"], e["n"] < ENOUGH) for e in lines))
+    )
     why = f"{held} of {len(lines)} comparisons as the rule says, {against} on the other side"
-    return decide(claim, held == len(lines), against > 0, why + f", {few} with n below {ENOUGH}" * (few > 0), lines)
+    return decide(
+        claim,
+        held == len(lines),
+        against > 0,
+        why + f", {few} with n below {ENOUGH}" * (few > 0),
+        lines,
+    )
 
 
 CLAUSE = re.compile(r"(?:(image|text) )?([\w-]+): (\S+) ([<>=]) (.+?)(?: (?:by|within) ([\d.]+))?")
@@ -125,14 +172,36 @@ def comparisons(claim: str, clause: str, table: pd.DataFrame) -> list[dict]:
         needed = {left} if number else {left, right}
         if missing := needed - set(rows.method):
             raise ValueError(f"{claim}: the table has no {metric} of {', '.join(sorted(missing))}")
-        for (dataset, model, kind), group in rows.groupby(["dataset", "model", "modality"], sort=False):
-            wide = group[group.method.isin(needed)].pivot(index="sample", columns="method", values="value").dropna()
+        for (dataset, model, kind), group in rows.groupby(
+            ["dataset", "model", "modality"], sort=False
+        ):
+            wide = (
+                group[group.method.isin(needed)]
+                .pivot(index="sample", columns="method", values="value")
+                .dropna()
+            )
             difference = wide[left] - (float(right) if number else wide[right])
             mean, low, high = mean_interval(difference)
             m = float(margin or 0)
             enough = len(wide) >= ENOUGH
             holds = enough and {"<": high < -m, ">": low > m, "=": -m < low and high < m}[op]
             opposite = enough and {"<": low > -m, ">": high < m, "=": low > m or high < -m}[op]
-            lines.append(dict(dataset=dataset, model=model, modality=kind, metric=metric, left=left, op=op, right=right, margin=m,
-                              n=len(wide), difference=mean, low=low, high=high, holds=bool(holds), opposite=bool(opposite)))  # fmt: skip
+            lines.append(
+                dict(
+                    dataset=dataset,
+                    model=model,
+                    modality=kind,
+                    metric=metric,
+                    left=left,
+                    op=op,
+                    right=right,
+                    margin=m,
+                    n=len(wide),
+                    difference=mean,
+                    low=low,
+                    high=high,
+                    holds=bool(holds),
+                    opposite=bool(opposite),
+                )
+            )
     return lines
