@@ -5,22 +5,28 @@ import xai_utils as xu
 model = xu.load_model("conse-lite0")
 """
 
+from .cases import Cases, cases
 from .data import Dataset, Sample, load_dataset
 from .evaluate import evaluate, summarise
 from .models import load_model, wrap
+from .scoring import explain, score
 from .types import Attribution, DualEncoder, ImageEncoder, Split, TextEncoder
 
 __all__ = [
     "Attribution",
+    "Cases",
     "Dataset",
     "DualEncoder",
     "ImageEncoder",
     "Sample",
     "Split",
     "TextEncoder",
+    "cases",
     "evaluate",
+    "explain",
     "load_dataset",
     "load_model",
+    "score",
     "summarise",
     "wrap",
 ]

@@ -1,9 +1,10 @@
 """Methods x samples x metrics -> one tidy table, in pieces that survive whatever stops the run."""
 
 import hashlib
-import inspect
+import itertools
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -11,15 +12,32 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
+from .cases import Names, check_task, gather, join, name_of_set, things_of
+from .keys import code_key, describe, model_key, sample_key
 from .metrics.base import mean_interval
 from .models import load_model
-from .shards import describe, model_key, picture_key, read_shards, sweep, write_shard
-from .types import QUIET, DualEncoder, ImageEncoder, check_number
+from .rehearsal import rehearse
+from .scoring import (
+    COLUMNS,
+    attribution,
+    by_level,
+    check_methods,
+    check_metrics,
+    final_loss,
+    judge_one,
+    label_metrics,
+    map_of,
+    set_rows,
+    warn_of_failures,
+)
+from .shards import read_shards, sweep, write_shard
+from .types import Attribution, DualEncoder, check_number
 
-TARGETS = ("caption", "things", "self", "predicted", "label")
-SHARD = 16  # cases a shard, so at most that many maps are lost when a run is stopped
+SHARD = 16  # maps a shard, so at most that many are lost when a run is stopped
+MAP = "the map itself"  # what is kept of a case for the metrics of sets
 
 
 def evaluate(
@@ -41,69 +59,78 @@ def evaluate(
               functools.partial of one
     model     a name for load_model, or a model
     dataset   a sequence of Sample
-    metrics   metric functions of xai_utils.metrics, or label -> function or partial; those with
-              `masks` or `others` among their arguments get the exact masks or boxes of the named
-              thing and of the others
-    out       folder for the shards
+    metrics   metric functions of xai_utils.metrics, or label -> function or partial. One of single
+              maps gets what it `needs` of each case; one of sets judges all cases of a method
+              together, and may give one value a case, one for each of its repeats, or a single one
+    out       folder for the shards; of other files in it none is read, changed or removed
     modality  "image" or "text" (text: the image's embedding is the target)
-    target    "caption": the sample's caption; "things": each object's caption, one case each; and
+    target    "caption": the sample's caption; "things": each thing's caption, one case each; and
               for images alone "self": the image's own embedding; "predicted", "label": a class
               index
     batch     cases given to a method at once; the result does not depend on it on a CPU
     client    a dask.distributed Client: the same, spread over its workers; then `model` must be a
               name
-    Returns one row per method, case and metric: dataset, model, modality, sample, target, method,
-    metric, value, error, forwards, backwards, seed. A case that fails has value NaN and its error;
-    it is tried again by the next call.
+    Returns one row per method, case and metric: dataset, model, modality, sample, cluster, target,
+    method, metric, value, error, forwards, backwards, seed. What fails, a sample that cannot be
+    read, a method, a metric or a value that is NaN, has value NaN and its error, and is tried again
+    by the next call; the rest goes on. A method of which nothing could be had ends in a warning.
 
     Each shard is written whole (temporary file, fsync, rename) under a name that holds its SHA-256,
     so a cut or damaged one is noticed and computed again, and runs at the same time do each other
-    no harm. A row's key covers the model's weights, the function and its arguments, the sample,
-    seed, torch's version and all source files that the functions use.
+    no harm. A row's key covers the model's weights and behaviour, the sample, the seed, torch's
+    version, and the functions: their arguments, and the code of all that they use (keys.py).
+    Raises TypeError for a function or argument that no key can tell from others; misspelt keywords
+    and hyper-parameters that a method or metric refuses are errors before the run.
     """
-    labelled = metrics if isinstance(metrics, dict) else {f.slug: f for f in metrics}
-    task = dict(modality=modality, target=target, seed=seed)
+    labelled = label_metrics(metrics)
+    check_methods(methods)
+    if client is not None and not isinstance(model, str):
+        raise TypeError(
+            "with client=, model must be a name for load_model, so that each worker loads its own"
+        )
     loaded = worker_model(model) if isinstance(model, str) else model
-    check_arguments(methods, model, loaded, dataset, labelled, task, batch, client)
+    check_task(loaded, modality, target)
+    check_metrics(labelled, modality, masks=True, others=target == "things")
+    check_number("batch", batch, 1, integer=True)
+    check_number("seed", seed, 0, integer=True)
+    if not len(dataset):
+        raise ValueError("dataset is empty")
+    task = dict(modality=modality, target=target, seed=seed, dataset=name_of_set(dataset))
+    wanted = Wanted(methods, labelled, task, loaded)
+    rehearse(methods, labelled, loaded, modality, target)
+
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep(folder)
-    device = (loaded.image if isinstance(loaded, DualEncoder) else loaded).device.type
-    name = getattr(dataset, "name", type(dataset).__name__)
-    home = dict(task, dataset=name, model=model_key(loaded), device=device, torch=torch.__version__)
-    wanted = Wanted(methods, labelled, home, read_shards(folder))
-    results = run(client, partial(run_unit, model, task, batch), wanted.units(dataset, target))
+    (folder / "maps").mkdir(parents=True, exist_ok=True)
+    for place in (folder, folder / "maps"):
+        sweep(place)
+    wanted.done = read_shards(folder)
+    wanted.maps = read_shards(folder / "maps") if wanted.together else {}
+    work = partial(run_unit, model, task, batch, methods, wanted.alone)
     with tqdm(
         total=len(dataset) * len(methods),
         desc="evaluate",
         disable=os.environ.get("XAI_PROGRESS") == "0",
     ) as bar:
-        for rows in results:
-            write_shard(folder, rows)
-            wanted.done.update({row["key"]: row for row in rows})
-            bar.initial = (
-                wanted.skipped
-            )  # the time left follows from what was computed, not from what was found
-            bar.n = round(wanted.skipped + wanted.finished(rows), 1)
-            bar.refresh()
-    return wanted.table()
+        for rows, maps, weight in run(client, work, wanted.units(dataset)):
+            wanted.keep(folder, rows, maps)
+            bar.update(round(weight, 6))
+        for rows in run(client, partial(run_set, model, task), wanted.sets()):
+            wanted.keep(folder, rows, [])
+    table = wanted.table()
+    warn_of_failures(table)
+    return table
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
     """Mean and 95 % bootstrap interval of each dataset, method and metric; n counts values, failed
     the cases without one."""
-    rows = []
-    for key, group in table.groupby(
-        ["dataset", "model", "modality", "method", "metric"], sort=False
-    ):
+    rows, by = [], ["dataset", "model", "modality", "method", "metric"]
+    for key, group in table.groupby(by, sort=False):
         values = group.value.dropna()
         mean, low, high = mean_interval(values) if len(values) else (np.nan,) * 3
-        row = dict(zip(["dataset", "model", "modality", "method", "metric"], key))
+        failed = int((group.error != "").sum())
         rows.append(
-            row
-            | dict(
-                n=len(values), failed=int((group.error != "").sum()), mean=mean, low=low, high=high
-            )
+            dict(zip(by, key)) | dict(n=len(values), failed=failed, mean=mean, low=low, high=high)
         )
     return pd.DataFrame(rows)
 
@@ -111,89 +138,144 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
 class Wanted:
     """What the table will hold, in its order, and which of it is there already."""
 
-    def __init__(self, methods, metrics, home, done: dict[str, dict]):
-        self.methods, self.metrics, self.home, self.done = methods, metrics, home, done
-        self.method_keys = {label: describe(f) for label, f in methods.items()}
-        self.metric_keys = {label: describe(f) for label, f in metrics.items()}
-        self.order: dict[str, dict] = {}
-        self.weight: dict[
-            str, float
-        ] = {}  # of each row in the progress: one sample and method in all
-        self.skipped = self.computed = 0.0
+    def __init__(self, methods, metrics, task, model):
+        self.methods, self.task = methods, task
+        self.alone, self.together = by_level(metrics)
+        self.name = model.name
+        device = (model.image if isinstance(model, DualEncoder) else model).device.type
+        self.home = [
+            *(f"{k}={v}" for k, v in task.items()),
+            f"python={sys.version_info[:2]} torch={torch.__version__} device={device}",
+            model_key(model),
+            code_key("xai_utils.scoring"),  # and so of cases and encoders
+        ]
+        self.method_keys = {k: key_of(describe(f)) for k, f in methods.items()}
+        self.metric_keys = {k: key_of(describe(f)) for k, f in metrics.items()}
+        self.order: list[tuple[str, dict]] = []  # (key, what stands in the row whatever its value)
+        self.cases: list[tuple] = []  # (sample, thing, name, key) of all that could be read
+        self.of_sets: list[tuple[str, str, str]] = []  # (key, method, metric)
+        self.done: dict[str, dict] = {}
+        self.maps: dict[str, dict] = {}
 
-    def units(self, dataset, target: str) -> Iterator[list]:
-        """Lists of (method, metrics, key of each row, sample, thing): what is missing, a shard's
-        worth of one method at a time."""
-        waiting: dict[str, list] = {label: [] for label in self.methods}
+    def units(self, dataset) -> Iterator[list]:
+        """Lists of (sample, thing, {method: {metric: key}}) of what is missing, a shard's worth."""
+        waiting, names, asked = [], Names(), set()
         for i in range(len(dataset)):
-            sample = dataset[i]
-            picture = picture_key(sample)
-            things = range(len(sample.things)) if target == "things" else (None,)
+            try:
+                sample = dataset[i]
+                picture = sample_key(sample)
+                things = things_of(sample, self.task["target"])
+            except Exception as error:
+                self.broken(f"{self.task['dataset']}[{i}]", f"{type(error).__name__}: {error}")
+                continue
             for thing in things:
-                for label, method in self.methods.items():
-                    missing = self.note(label, sample, picture, thing)
-                    if not missing:
-                        self.skipped += 1 / len(things)
-                        continue
-                    self.weight.update(
-                        {key: 1 / len(things) / len(missing) for key in missing.values()}
-                    )
-                    waiting[label].append(
-                        (method, {m: self.metrics[m] for m in missing}, missing, sample, thing)
-                    )
-                    if len(waiting[label]) == SHARD:
-                        yield waiting[label]
-                        waiting[label] = []
-        yield from (cases for cases in waiting.values() if cases)
+                missing = self.note(sample, thing, names.of(sample, thing), picture, asked)
+                if missing:
+                    waiting.append((sample, thing, missing, len(missing) / len(things)))
+                if sum(len(case[2]) for case in waiting) >= SHARD:
+                    yield waiting
+                    waiting = []
+        if waiting:
+            yield waiting
 
-    def note(self, label: str, sample, picture: str, thing: int | None) -> dict[str, str]:
-        """Put the rows of a case in the table's order; metric -> key of those that are not there or
-        failed."""
+    def note(self, sample, thing, name, picture, asked) -> dict[str, dict[str, str]]:
+        """Put a case's rows in the table's order; method -> metric -> key of what is missing."""
+        case = key_of([picture, repr(thing), self.home])
+        row = self.head(name, sample.source or sample.id, words_for(sample, thing))
+        if self.together:
+            self.cases.append((sample, thing, name, case))
         missing = {}
-        text = sample.caption if thing is None else sample.things[thing].caption
-        for metric in self.metrics:
-            what = dict(
-                self.home,
-                sample=sample.id,
-                picture=picture,
-                thing=thing,
-                text=text,
-                method=self.method_keys[label],
-                metric=self.metric_keys[metric],
-            )
-            key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-            self.order[key] = {k: self.home[k] for k in ("dataset", "model", "modality")} | dict(
-                sample=sample.id if thing is None else f"{sample.id}/{thing}",
-                target=text,
-                method=label,
-                metric=metric,
-            )
-            if key not in self.done or self.done[key]["error"]:
-                missing[metric] = key
+        for label in self.methods:
+            mine = [case, self.method_keys[label]]
+            keys = {m: key_of([*mine, self.metric_keys[m]]) for m in self.alone}
+            self.order += [(k, row | dict(method=label, metric=m)) for m, k in keys.items()]
+            new = {m: k for m, k in keys.items() if self.lacks(k) and k not in asked}
+            if self.together and (key := self.map_key(case, label)) not in {*self.maps, *asked}:
+                new[MAP] = key
+            asked |= set(new.values())
+            if new:
+                missing[label] = new
         return missing
 
-    def finished(self, rows: list[dict]) -> float:
-        self.computed += sum(self.weight.pop(row["key"]) for row in rows)
-        return self.computed
+    def lacks(self, key: str) -> bool:
+        return key not in self.done or bool(self.done[key]["error"])
+
+    def map_key(self, case: str, label: str) -> str:
+        return key_of([case, self.method_keys[label], MAP])
+
+    def head(self, sample: str, cluster: str, target: str) -> dict:
+        return dict(
+            dataset=self.task["dataset"],
+            model=self.name,
+            modality=self.task["modality"],
+            sample=sample,
+            cluster=cluster,
+            target=target,
+            seed=self.task["seed"],
+        )
+
+    def broken(self, name: str, error: str) -> None:
+        """A sample that cannot be read: one failed row for each method and metric."""
+        row = self.head(name, name, "") | dict(value=np.nan, error=error, forwards=0, backwards=0)
+        self.order += [
+            ("", row | dict(method=label, metric=m)) for label in self.methods for m in self.alone
+        ]
+
+    def sets(self) -> Iterator[tuple]:
+        """(method, metric -> function, metric -> key, picks, maps) of what is missing of sets."""
+        cases = [case for *_, case in self.cases]
+        picks = [(sample, thing) for sample, thing, *_ in self.cases]
+        for label in self.methods if self.together and cases else ():
+            mine = [cases, self.method_keys[label]]
+            keys = {m: key_of([*mine, self.metric_keys[m]]) for m in self.together}
+            self.of_sets += [(k, label, m) for m, k in keys.items()]
+            missing = {m: k for m, k in keys.items() if self.lacks(f"{k}/0")}
+            if missing:
+                maps = [self.maps.get(self.map_key(case, label)) for case in cases]
+                yield label, {m: self.together[m] for m in missing}, missing, picks, maps
+
+    def keep(self, folder: Path, rows: list[dict], maps: list[dict]) -> None:
+        for place, found, known in ((folder / "maps", maps, self.maps), (folder, rows, self.done)):
+            if found:
+                write_shard(place, found)
+                known.update({r["key"]: r for r in found})
 
     def table(self) -> pd.DataFrame:
-        columns = ("value", "error", "forwards", "backwards")
-        rows = [row | {c: self.done[key][c] for c in columns} for key, row in self.order.items()]
-        table = pd.DataFrame(rows)
-        table["seed"] = self.home["seed"]
-        table["model"] = self.home["model"].split("@")[0]
-        return table
+        rows = [row | self.values(key) if key else row for key, row in self.order]
+        heads = {
+            name: self.head(name, sample.source or sample.id, words_for(sample, thing))
+            for sample, thing, name, _ in self.cases
+        }
+        for key, label, metric in self.of_sets:
+            for i in range(self.values_of_set(key)):
+                name = self.done[f"{key}/{i}"]["sample"]
+                row = heads.get(name) or self.head(name, name, "")
+                rows.append(row | dict(method=label, metric=metric) | self.values(f"{key}/{i}"))
+        return pd.DataFrame(rows, columns=COLUMNS)
+
+    def values_of_set(self, key: str) -> int:
+        return next(i for i in itertools.count() if f"{key}/{i}" not in self.done)
+
+    def values(self, key: str) -> dict:
+        return {k: self.done[key][k] for k in ("value", "error", "forwards", "backwards")}
 
 
-def run(client, unit: Callable, units: Iterator) -> Iterator[list[dict]]:
+def key_of(what) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def words_for(sample, thing: int | None) -> str:
+    return sample.caption if thing is None else sample.things[thing].caption
+
+
+def run(client, unit: Callable, units: Iterator) -> Iterator:
     if client is None:
         yield from map(unit, units)
         return
     from distributed import as_completed
 
-    width = 2 * max(
-        1, sum(client.nthreads().values())
-    )  # units in flight: samples are not all in memory at once
+    # Twice as many units in flight as there are threads: samples are not all in memory at once.
+    width = 2 * max(1, sum(client.nthreads().values()))
     flight = as_completed([client.submit(unit, u, pure=False) for _, u in zip(range(width), units)])
     for future in flight:
         yield future.result()
@@ -201,141 +283,81 @@ def run(client, unit: Callable, units: Iterator) -> Iterator[list[dict]]:
             flight.add(client.submit(unit, more, pure=False))
 
 
-def run_unit(model, task: dict, batch: int, cases: list) -> list[dict]:
-    """Maps and metric values of some cases of one method."""
+def run_unit(model, task: dict, batch: int, methods, metrics, unit: list) -> tuple:
+    """Some cases: (rows, maps that are kept for metrics of sets, share of the work)."""
     model = worker_model(model) if isinstance(model, str) else model
-    rows = []
-    for i in range(0, len(cases), batch):
-        some = cases[i : i + batch]
-        quiet = QUIET.set(True)
+    rows, maps, ready = [], [], []
+    for sample, thing, missing, _ in unit:
         try:
-            rows += judge(model, task, some)
+            ready.append((gather(model, [(sample, thing)], **task), missing))
         except Exception as error:
-            if len(some) > 1:
-                rows += run_unit(model, task, 1, some)
-            else:
-                none = dict(forwards=0, backwards=0)
-                rows += [
-                    row(key, np.nan, f"{type(error).__name__}: {error}", none)
-                    for key in some[0][2].values()
-                ]
-        finally:
-            QUIET.reset(quiet)
+            rows += [r for keys in missing.values() for r in failed(keys, error)]
+    for label, method in methods.items():
+        own = [(one, missing[label]) for one, missing in ready if label in missing]
+        for i in range(0, len(own), batch):
+            more = explained(label, method, metrics, own[i : i + batch])
+            rows += more[0]
+            maps += more[1]
+    return rows, maps, sum(weight for *_, weight in unit)
+
+
+def explained(label: str, method: Callable, metrics, own: list) -> tuple[list, list]:
+    """(rows, maps) of some cases of one method; where it fails on several, each is tried alone."""
+    try:
+        a = attribution(label, method, join([one for one, _ in own]))
+    except Exception as error:
+        if len(own) == 1:
+            return failed(own[0][1], error), []
+        parts = [explained(label, method, metrics, [case]) for case in own]
+        return [r for rows, _ in parts for r in rows], [m for _, maps in parts for m in maps]
+    rows, maps = [], []
+    for i, (one, keys) in enumerate(own):
+        map = map_of(a, i, one)
+        found = judge_one(one, map, {m: metrics[m] for m in keys if m != MAP})
+        rows += [row(keys[m], value, error, a.cost) for m, (value, error) in found.items()]
+        if MAP in keys:
+            maps.append(kept_map(keys[MAP], map, final_loss(a, len(own))[i], a.cost))
+    return rows, maps
+
+
+def failed(keys: dict[str, str], error: Exception) -> list[dict]:
+    text, none = f"{type(error).__name__}: {error}", dict(forwards=0, backwards=0)
+    return [row(key, np.nan, text, none) for metric, key in keys.items() if metric != MAP]
+
+
+def row(key: str, value: float, error: str, cost: dict[str, int], sample: str = "") -> dict:
+    passes = {k: cost.get(k, 0) for k in ("forwards", "backwards")}
+    return dict(key=key, sample=sample, value=value, error=error, **passes)
+
+
+def kept_map(key: str, map: torch.Tensor, loss: float, cost: dict[str, int]) -> dict:
+    data = map.float().numpy().tobytes()
+    passes = {k: cost.get(k, 0) for k in ("forwards", "backwards")}
+    return dict(key=key, error="", map=data, shape=list(map.shape[1:]), loss=float(loss), **passes)
+
+
+def run_set(model, task: dict, unit: tuple) -> list[dict]:
+    """The rows of one method's metrics of sets."""
+    label, metrics, keys, picks, maps = unit
+    cost = next((m for m in maps if m is not None), dict(forwards=0, backwards=0))
+    if lost := sum(m is None for m in maps):
+        error = f"ValueError: {lost} of {len(maps)} maps are missing, see this method's errors"
+        return [row(f"{keys[m]}/0", np.nan, error, cost, "all") for m in metrics]
+    model = worker_model(model) if isinstance(model, str) else model
+    cases = gather(model, picks, **task)
+    values = [torch.frombuffer(bytearray(m["map"]), dtype=torch.float32) for m in maps]
+    shaped = [v.view(*m["shape"]) for v, m in zip(values, maps)]
+    map = pad_sequence(shaped, batch_first=True, padding_value=float("nan"))
+    loss = torch.tensor([m["loss"] for m in maps])
+    trace = {} if loss.isnan().any() else {"loss": loss[None]}
+    a = Attribution(map=map, unit="", signed=True, trace=trace, cost=cost)
+    rows = []
+    for metric, function in metrics.items():
+        for i, r in enumerate(set_rows(cases, label, a, metric, function)):
+            rows.append(row(f"{keys[metric]}/{i}", r["value"], r["error"], cost, r["sample"]))
     return rows
 
 
 @cache
 def worker_model(name: str):
     return load_model(name)
-
-
-def judge(model, task: dict, cases: list) -> list[dict]:
-    method = cases[0][0]
-    encoder, inputs, targets, things = load(model, task, cases)
-    options = (
-        dict(seed=task["seed"])
-        if accepts(method, "seed") and "seed" not in getattr(method, "keywords", {})
-        else {}
-    )
-    a = method(encoder, inputs, targets, **options)
-    rows = []
-    for i, (_, metrics, keys, _, _) in enumerate(cases):
-        one = slice(i, i + 1)
-        length = a.map.shape[1] if a.tokens is None else len(a.tokens[i])
-        for label, metric in metrics.items():
-            masks = {k: v[one] for k, v in things.items() if accepts(metric, k)}
-            value = metric(encoder, inputs[one], targets[one], a.map[one, :length], **masks)
-            rows.append(row(keys[label], float(value[0]), "", a.cost))
-    return rows
-
-
-def row(key: str, value: float, error: str, cost: dict[str, int]) -> dict:
-    return dict(
-        key=key, value=value, error=error, forwards=cost["forwards"], backwards=cost["backwards"]
-    )
-
-
-def load(model, task: dict, cases: list):
-    """(encoder, inputs, targets, masks) of some cases."""
-    samples = [(sample, thing) for *_, sample, thing in cases]
-    image = model.image if isinstance(model, DualEncoder) else model
-    x = torch.stack([image.transform(s.image) for s, _ in samples])
-    texts = [s.caption if k is None else s.things[k].caption for s, k in samples]
-    things = {}
-    if task["target"] == "things":
-        all_masks = [s.masks(tuple(x.shape[-2:])) for s, _ in samples]
-        things["masks"] = torch.stack([m[k] for m, (_, k) in zip(all_masks, samples)])
-        rest = [torch.cat([m[:k], m[k + 1 :]]) for m, (_, k) in zip(all_masks, samples)]
-        things["others"] = torch.stack([m.any(0) for m in rest])
-    if task["modality"] == "text":
-        return model.text, texts, torch.cat([model.encode_image(one[None]) for one in x]), {}
-    with torch.no_grad():
-        if task["target"] in ("caption", "things"):
-            targets = torch.cat(
-                [model.encode_text([text]) for text in texts]
-            )  # alone: no rounding by company
-        elif task["target"] == "label":
-            targets = torch.tensor([s.label for s, _ in samples])
-        else:
-            targets = torch.cat([image(one[None]) for one in x])
-            if task["target"] == "predicted":
-                targets = image.head(targets).argmax(1)
-    return image, x, targets, things
-
-
-def accepts(function: Callable, name: str) -> bool:
-    return name in inspect.signature(function).parameters
-
-
-def check_arguments(methods, model, loaded, dataset, metrics, task, batch, client) -> None:
-    """One clear error before any work starts."""
-    for what, functions in (("methods", methods), ("metrics", metrics)):
-        if not isinstance(functions, dict) or not functions:
-            raise TypeError(f"{what} must be a dict of label -> function, got {functions!r}")
-        for label, f in functions.items():
-            inner = f.func if isinstance(f, partial) else f
-            if (
-                not inspect.isfunction(inner)
-                or inner.__name__ == "<lambda>"
-                or "<locals>" in inner.__qualname__
-            ):
-                raise TypeError(
-                    f"{what}[{label!r}] must be a function at the top of a module, or a"
-                    " functools.partial of one: its name and arguments are the key of its rows"
-                )
-    for label, f in metrics.items():
-        if not {"encoder", "inputs", "targets", "map"} <= set(inspect.signature(f).parameters):
-            raise ValueError(f"metrics[{label!r}] does not judge single maps: call it on its own")
-        for need in {"masks", "others"} & set(inspect.signature(f).parameters):
-            if task["target"] != "things":
-                raise ValueError(f'metrics[{label!r}] needs {need}: target="things"')
-    if task["modality"] not in ("image", "text"):
-        raise ValueError(f'modality must be "image" or "text", got {task["modality"]!r}')
-    if task["target"] not in TARGETS:
-        raise ValueError(f"target must be one of {', '.join(TARGETS)}, got {task['target']!r}")
-    check_number("batch", batch, 1, integer=True)
-    if client is not None and not isinstance(model, str):
-        raise TypeError(
-            "with client=, model must be a name for load_model, so that each worker loads its own"
-        )
-    if not isinstance(loaded, (DualEncoder, ImageEncoder)):
-        raise TypeError(
-            f"model must be a name, a dual encoder or an image encoder, got {type(model).__name__}"
-        )
-    if (task["modality"] == "text" or task["target"] in ("caption", "things")) and not isinstance(
-        loaded, DualEncoder
-    ):
-        raise ValueError(
-            f'{loaded.name} has no text tower: target must be "self", "predicted" or "label"'
-        )
-    if task["modality"] == "text" and task["target"] not in ("caption", "things"):
-        raise ValueError(
-            f'texts are judged with target="caption" or "things", got {task["target"]!r}'
-        )
-    image = loaded.image if isinstance(loaded, DualEncoder) else loaded
-    if task["target"] in ("predicted", "label") and image.head is None:
-        raise ValueError(
-            f"{loaded.name} has no classifier head: target={task['target']!r} cannot be"
-        )
-    if not len(dataset):
-        raise ValueError("dataset is empty")

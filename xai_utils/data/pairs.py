@@ -50,11 +50,20 @@ def clashes(n: int, names: Sequence[Collection[str]] | None) -> np.ndarray:
 
 def mismatched(samples: Sequence[Sample], seed: int) -> list[Sample]:
     """The same pictures, in the same order, each with the caption of another that shares no thing
-    with it."""
+    with it. `source` still names the picture, `matched` is False."""
     names = [{s.caption, *(t.caption for t in s.things)} for s in samples]
     swap = derangement(len(samples), seed, names)
     return [
-        replace(s, caption=samples[j].caption, things=(), label=None) for s, j in zip(samples, swap)
+        replace(
+            s,
+            id=f"{s.id}~{samples[j].id}",
+            caption=samples[j].caption,
+            things=(),
+            label=None,
+            source=s.source or s.id,
+            matched=False,
+        )
+        for s, j in zip(samples, swap)
     ]
 
 

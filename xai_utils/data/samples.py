@@ -32,6 +32,9 @@ class Sample:
     caption  one sentence for the whole picture
     things   the objects that have a caption and a place of their own
     label    ImageNet class index where one fits, else None
+    source   id of the picture that it comes from, None: its own; samples of one picture are no
+             independent cases
+    matched  False where the caption was swapped for one that does not belong to the picture
     """
 
     id: str
@@ -39,6 +42,8 @@ class Sample:
     caption: str
     things: tuple[Thing, ...] = ()
     label: int | None = None
+    source: str | None = None
+    matched: bool = True
 
     def picture(self, size: tuple[int, int]) -> Image.Image:
         """The part of the picture that an encoder of `size` (H, W) sees."""

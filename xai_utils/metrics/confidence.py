@@ -22,12 +22,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..types import Encoder, ImageEncoder, TextEncoder, check_call
-from .base import check_map, check_text_map, metric, min_max
+from .base import check_map, check_text_map, metric, min_max, shared
 
 PROTOCOLS = ("m2ib", "m2ib-released", "nib", "nib-released", "raw")
 
 
-@metric("conf-drop", higher_is_better=False)
+@metric("conf-drop", higher_is_better=False, needs=("whole",), sides=("image", "text"))
 def confidence_drop(
     encoder: Encoder,
     inputs,
@@ -36,6 +36,7 @@ def confidence_drop(
     *,
     protocol: str = "m2ib",
     similarity: str = "cosine",
+    whole: Tensor | None = None,
 ) -> Tensor:
     """100 max(0, o - s), (B,) (M2IB Eq. 17; P-IBISA, NIB and AdaIB take it over). Lower is better.
 
@@ -48,13 +49,14 @@ def confidence_drop(
     protocol    see the top of this file
     similarity  "cosine", drop in 0..200; "inverse-distance": 1 / ||f(x) - h||, as P-IBISA's
                 retrieval has it
+    whole       (B, D), f(x) where it is known already; None: one more pass
     The mean over samples is what the papers print.
     """
-    kept, whole = similarities(encoder, inputs, targets, map, protocol, similarity)
-    return 100 * (whole - kept).clamp(min=0)
+    s, o = similarities(encoder, inputs, targets, map, protocol, similarity, whole)
+    return 100 * (o - s).clamp(min=0)
 
 
-@metric("conf-incr", higher_is_better=True)
+@metric("conf-incr", higher_is_better=True, needs=("whole",), sides=("image", "text"))
 def confidence_increase(
     encoder: Encoder,
     inputs,
@@ -63,16 +65,18 @@ def confidence_increase(
     *,
     protocol: str = "m2ib",
     similarity: str = "cosine",
+    whole: Tensor | None = None,
 ) -> Tensor:
     """100 where s > o, else 0, (B,) (M2IB Eq. 18); arguments as `confidence_drop`. Higher is
     better; ties count 0."""
-    kept, whole = similarities(encoder, inputs, targets, map, protocol, similarity)
-    return 100.0 * (kept > whole)
+    s, o = similarities(encoder, inputs, targets, map, protocol, similarity, whole)
+    return 100.0 * (s > o)
 
 
+@shared
 @torch.no_grad()
 def similarities(
-    encoder, inputs, targets, map, protocol="m2ib", similarity="cosine"
+    encoder, inputs, targets, map, protocol="m2ib", similarity="cosine", whole=None
 ) -> tuple[Tensor, Tensor]:
     """(s, o) of each sample, both (B,): similarity to the target with and without the map."""
     check_call(encoder, inputs, targets, texts=True)
@@ -80,15 +84,17 @@ def similarities(
         raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
     if similarity not in SIMILARITIES:
         raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, got {similarity!r}")
-    kept, whole = (kept_text if isinstance(encoder, TextEncoder) else kept_image)(
-        encoder, inputs, map, protocol
-    )
-    kept, whole = (SIMILARITIES[similarity](h, targets.to(h)).float().cpu() for h in (kept, whole))
-    if not torch.isfinite(whole).all():
+    if isinstance(encoder, TextEncoder):
+        kept, whole = kept_text(encoder, inputs, map, protocol, whole)
+    else:
+        kept = kept_image(encoder, inputs, map, protocol)
+        whole = encoder(inputs) if whole is None else whole
+    s, o = (SIMILARITIES[similarity](h, targets.to(h)).float().cpu() for h in (kept, whole))
+    if not torch.isfinite(o).all():
         raise ValueError(
             "targets are the inputs' own embeddings: their inverse distance is infinite"
         )
-    return kept, whole
+    return s, o
 
 
 SIMILARITIES = {
@@ -97,10 +103,8 @@ SIMILARITIES = {
 }
 
 
-def kept_image(
-    encoder: ImageEncoder, inputs: Tensor, map: Tensor, protocol: str
-) -> tuple[Tensor, Tensor]:
-    """Embeddings of what the map keeps, and of the whole images."""
+def kept_image(encoder: ImageEncoder, inputs: Tensor, map: Tensor, protocol: str) -> Tensor:
+    """Embeddings of what the map keeps."""
     map = check_map(map, inputs)
     if protocol != "raw":
         map = min_max(map)
@@ -110,12 +114,14 @@ def kept_image(
         )
     if protocol == "m2ib-released":
         map = map[:, :1].expand_as(map)
-    return encoder(inputs * map[:, None].to(inputs)), encoder(inputs)
+    return encoder(inputs * map[:, None].to(inputs))
 
 
 def kept_text(
-    encoder: TextEncoder, texts: list[str], map: Tensor, protocol: str
+    encoder: TextEncoder, texts: list[str], map: Tensor, protocol: str, whole: Tensor | None
 ) -> tuple[Tensor, Tensor]:
+    """Embeddings of what the map keeps, and of the whole texts, which the released protocols encode
+    without special tokens."""
     if protocol == "raw":
         raise ValueError('protocol "raw" is for images')
     ids, valid, tokens = encoder.tokenize(texts)
@@ -124,27 +130,25 @@ def kept_text(
     released = protocol.endswith("-released")
     if released:  # no special tokens, positions begin with the first word
         ids = ids[:, 1 : 1 + max(lengths)]
-        valid = (
-            torch.arange(ids.shape[1], device=ids.device)
-            < torch.tensor(lengths, device=ids.device)[:, None]
-        )
+        ends = torch.tensor(lengths, device=ids.device)[:, None]
+        valid = torch.arange(ids.shape[1], device=ids.device) < ends
     start = 0 if released else 1
     changed, weight = ids.clone(), torch.ones(ids.shape, device=ids.device)
     for row, s in enumerate(scores):
         place = slice(start, start + len(s))
         if protocol.startswith("m2ib"):
             dropped = (s <= s.quantile(0.5)).to(ids.device)
-            changed[row, place] = changed[row, place].masked_fill(
-                dropped, 0 if released else encoder.blank
-            )
+            blank = 0 if released else encoder.blank
+            changed[row, place] = changed[row, place].masked_fill(dropped, blank)
         else:
             s = min_max(s[None])[0].to(ids.device)
             weight[row, place] = all_occurrences(ids[row, place], s) if released else s
-    if not (released and encoder.causal):
-        return encoder.encode_ids(changed, valid, weight), encoder.encode_ids(ids, valid)
-    return encoder.encode_ids(changed, up_to_largest(changed, valid), weight), encoder.encode_ids(
-        ids, up_to_largest(ids, valid)
-    )
+    if released and encoder.causal:
+        kept = encoder.encode_ids(changed, up_to_largest(changed, valid), weight)
+        return kept, encoder.encode_ids(ids, up_to_largest(ids, valid))
+    if whole is None or released:
+        whole = encoder.encode_ids(ids, valid)
+    return encoder.encode_ids(changed, valid, weight), whole
 
 
 def all_occurrences(ids: Tensor, scores: Tensor) -> Tensor:

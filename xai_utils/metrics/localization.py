@@ -7,7 +7,7 @@ from ..types import Encoder
 from .base import check_map, metric, min_max
 
 
-@metric("iou", higher_is_better=True)
+@metric("iou", higher_is_better=True, needs=("masks",))
 def iou(encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor) -> Tensor:
     """IoU of the map's hottest pixels with the object, as many pixels as the object has, (B,) in
     0..1.
@@ -29,7 +29,7 @@ def iou(encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks
     return torch.stack(scores)
 
 
-@metric("pointing-hit", higher_is_better=True)
+@metric("pointing-hit", higher_is_better=True, needs=("masks",))
 def pointing_game(
     encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor
 ) -> Tensor:
@@ -43,7 +43,7 @@ def pointing_game(
     return (hottest & masks).sum(1) / hottest.sum(1)
 
 
-@metric("mask-contrast", higher_is_better=True)
+@metric("mask-contrast", higher_is_better=True, needs=("masks", "others"))
 def mask_contrast(
     encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor, others: Tensor
 ) -> Tensor:
@@ -75,7 +75,7 @@ def check_masks(masks: Tensor, inputs: Tensor) -> Tensor:
     return masks
 
 
-@metric("localization-iou", higher_is_better=True)
+@metric("localization-iou", higher_is_better=True, needs=("masks",))
 def localization_iou(
     encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor, percentile=75
 ) -> Tensor:
@@ -91,7 +91,7 @@ def localization_iou(
     return overlap(map > map.quantile(percentile / 100, dim=1, keepdim=True), masks)
 
 
-@metric("miou", higher_is_better=True)
+@metric("miou", higher_is_better=True, needs=("masks",))
 def miou(
     encoder: Encoder,
     inputs: Tensor,
@@ -110,7 +110,7 @@ def miou(
     return overlap(map > threshold, masks)
 
 
-@metric("energy-in-mask", higher_is_better=True)
+@metric("energy-in-mask", higher_is_better=True, needs=("masks",))
 def energy_in_mask(
     encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor
 ) -> Tensor:

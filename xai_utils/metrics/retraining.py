@@ -15,7 +15,13 @@ RECIPE = dict(
 )  # AdamW, all weights of both towers
 
 
-@metric("roar-plus", higher_is_better=True)
+@metric(
+    "roar-plus",
+    higher_is_better=True,
+    level="set",
+    needs=("model", "images", "texts", "image_map", "text_map"),
+    sides=("image", "text"),
+)
 def roar_plus(
     model: DualEncoder,
     images: Tensor,

@@ -9,7 +9,7 @@ from ..types import Encoder, TextEncoder, check_call
 from .base import check_map, check_text_map, metric
 
 
-@metric("roar", higher_is_better=True)
+@metric("roar", higher_is_better=True, level="set", sides=("image", "text"))
 @torch.no_grad()
 def zero_shot_roar(
     encoder: Encoder,
@@ -57,16 +57,22 @@ def zero_shot_roar(
     return 100 * (hit[0].float() - hit[1].float()) / hit[0].float().mean()
 
 
-def caption_ranks(images: Tensor, captions: Tensor, right: list[list[int]]) -> Tensor:
+@metric(
+    "caption-rank",
+    higher_is_better=False,
+    level="set",
+    needs=("embeddings", "captions", "right"),
+)
+def caption_ranks(embeddings: Tensor, captions: Tensor, right: list[list[int]]) -> Tensor:
     """The place of each picture's best right caption among all captions, (B,) integers from 1; ties
     count against it.
 
-    images    (B, D) embeddings
-    captions  (K, D)
-    right     for each picture, the indices of the captions that are true of it
+    embeddings  (B, D), of the pictures; in `score` and `evaluate` of what the map keeps of them
+    captions    (K, D)
+    right       for each picture, the indices of the captions that are true of it
     R@k is the share of ranks up to k.
     """
-    s = F.normalize(images, dim=1) @ F.normalize(captions, dim=1).T.to(images)  # (B, K)
+    s = F.normalize(embeddings, dim=1) @ F.normalize(captions, dim=1).T.to(embeddings)  # (B, K)
     own = torch.zeros(s.shape, dtype=torch.bool)
     for row, places in zip(own, right):
         row[places] = True

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..models.weights import own_weights, randomise, weight_groups
 from ..types import Encoder, check_call, progress
+from .base import metric
 from .maps import rank_correlation
 
 
@@ -73,6 +74,13 @@ def completeness_gap(
     return ((scores.flatten(1).double().cpu().sum(1) - change).abs() / change.abs()).float()
 
 
+@metric(
+    "mismatch-auc",
+    higher_is_better=True,
+    level="set",
+    needs=("losses", "matched"),
+    sides=("image", "text"),
+)
 def mismatch_auc(
     losses, matched, *, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float, float]:
