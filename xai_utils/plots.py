@@ -34,42 +34,37 @@ def style() -> None:
 
 
 def panels(
-    rows, *, unit: str, signed: bool = False, limits=None, row_names=None, side: float = 2.0
+    rows,
+    *,
+    unit: str,
+    signed: bool = False,
+    limits=None,
+    row_names=None,
+    side: float = 2.0,
+    overlay: bool = True,
 ) -> Figure:
     """A grid of pictures and maps.
 
-    rows    lists of (title, picture) or (title, picture, map); picture PIL, map (H, W). A map lies
-            over its picture.
-    unit    what the colour bar counts
-    limits  (low, high) of all maps; None: the smallest and largest value drawn, symmetric where
-            signed
+    rows     lists of (title, picture), (title, picture, map) or (title, picture, map, outlines):
+             picture PIL, or None for a bare map; map (H, W), or None for a bare picture; outlines
+             masks (H, W), drawn in white, then cyan
+    unit     what the colour bar counts
+    limits   (low, high) of all maps; None: the smallest and largest value drawn, symmetric where
+             signed
+    overlay  maps lie over their pictures; False: maps are drawn bare
     """
-    maps = [np.asarray(cell[2]) for row in rows for cell in row if cell and len(cell) > 2]
+    maps = [np.asarray(cell[2]) for row in rows for cell in row if has_map(cell)]
     if limits is None and maps:
-        most = max(float(np.abs(m).max()) for m in maps)
-        limits = (
-            (-most, most)
-            if signed
-            else (min(float(m.min()) for m in maps), max(float(m.max()) for m in maps))
-        )
-    colours = plt.get_cmap("coolwarm" if signed else "magma")
+        limits = common_limits(maps, signed)
     columns = max(map(len, rows))
-    fig, axes = plt.subplots(
-        len(rows), columns, figsize=(side * columns + 0.6, (side + 0.3) * len(rows)), squeeze=False
-    )
+    size = (side * columns + 0.6, (side + 0.3) * len(rows))
+    fig, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
     drawn = None
     for r, row in enumerate(rows):
         for c, ax in enumerate(axes[r]):
-            ax.set(xticks=[], yticks=[])
-            sns.despine(ax=ax, left=True, bottom=True)
-            if c >= len(row) or not row[c]:
-                continue
-            ax.set_title(textwrap.fill(row[c][0], round(9 * side), break_long_words=False))
-            ax.imshow(row[c][1])
-            if len(row[c]) > 2:
-                drawn = ax.imshow(
-                    row[c][2], cmap=colours, vmin=limits[0], vmax=limits[1], alpha=OVERLAY
-                )
+            bare(ax)
+            if c < len(row) and row[c]:
+                drawn = panel(ax, row[c], signed, limits, overlay, round(9 * side)) or drawn
         if row_names:
             axes[r, 0].set_ylabel(row_names[r], rotation=90)
     if drawn is not None:
@@ -77,6 +72,108 @@ def panels(
         bar.set_label(unit)
         bar.solids.set_alpha(1)
     return fig
+
+
+def has_map(cell) -> bool:
+    return bool(cell) and len(cell) > 2 and cell[2] is not None
+
+
+def common_limits(maps: list[np.ndarray], signed: bool) -> tuple[float, float]:
+    low, high = min(np.nanmin(m) for m in maps), max(np.nanmax(m) for m in maps)
+    most = max(abs(low), abs(high))
+    return (-float(most), float(most)) if signed else (float(low), float(high))
+
+
+def bare(ax) -> None:
+    ax.set(xticks=[], yticks=[])
+    sns.despine(ax=ax, left=True, bottom=True)
+
+
+def panel(ax, cell, signed: bool, limits, overlay: bool, width: int):
+    """One cell of `panels`; the drawn map, None where there is none."""
+    title, picture, *rest = cell
+    ax.set_title(textwrap.fill(title, width, break_long_words=False))
+    drawn, over = None, picture is not None and overlay
+    if picture is not None and (overlay or not has_map(cell)):
+        ax.imshow(picture)
+    if has_map(cell):
+        look = dict(cmap=colours(signed), vmin=limits[0], vmax=limits[1])
+        drawn = ax.imshow(rest[0], alpha=OVERLAY if over else 1.0, **look)
+    for mask, colour in zip(rest[1] if len(rest) > 1 else (), ("white", "cyan", "lime")):
+        outline(ax, mask, colour)
+    return drawn
+
+
+def colours(signed: bool):
+    return plt.get_cmap("coolwarm" if signed else "magma")
+
+
+def outline(ax, mask, colour: str = "white", width: float = 0.9) -> None:
+    """The outline of a mask (H, W) over whatever is drawn."""
+    if np.asarray(mask).any():
+        ax.contour(np.asarray(mask, float), [0.5], colors=colour, linewidths=width)
+
+
+def words(
+    rows: dict, tokens: list[str], *, unit: str, signed: bool = False, limits=None, width=None
+) -> Figure:
+    """Scores of the words of one text, a row for each label, the words written in their cells.
+
+    rows    label -> scores (T,); what lies behind the tokens is cut, NaN is grey
+    unit    what the colour bar counts
+    limits  (low, high); None: the smallest and largest value, symmetric where signed
+    """
+    scores = np.stack([np.asarray(v, float)[: len(tokens)] for v in rows.values()])
+    low, high = limits or common_limits([scores], signed)
+    shades = colours(signed).with_extremes(bad="0.9")
+    size = (width or min(9.0, 0.75 * len(tokens) + 1.8), 0.32 * len(rows) + 0.5)
+    fig, ax = plt.subplots(figsize=size)
+    drawn = ax.imshow(scores, cmap=shades, vmin=low, vmax=high, aspect="auto")
+    for (r, c), value in np.ndenumerate(scores):
+        dark = value == value and sum(shades((value - low) / ((high - low) or 1))[:3]) < 1.5
+        word = tokens[c].removesuffix("</w>")
+        place = dict(ha="center", va="center", fontsize=8)
+        ax.text(c, r, word, color="white" if dark else "black", **place)
+    ax.set(xticks=[], yticks=range(len(rows)), yticklabels=list(rows))
+    ax.tick_params(axis="y", labelsize=8, length=0)
+    fig.colorbar(drawn, fraction=0.03, pad=0.01).set_label(unit)
+    return fig
+
+
+def forest(lines: pd.DataFrame, *, xlabel: str, panel: str | None = None, colour=None) -> Figure:
+    """Means with their intervals, one line each, left and right of zero.
+
+    lines   columns label, mean, low, high
+    panel   name of the column whose values get a panel of their own, None: one panel
+    colour  name of the column whose values get a colour of their own
+    """
+    groups = list(lines.groupby(panel, sort=False)) if panel else [("", lines)]
+    labels = list(dict.fromkeys(lines.label))
+    kinds = list(dict.fromkeys(lines[colour])) if colour else [None]
+    size = (2.6 * len(groups) + 0.8, 0.26 * len(labels) * max(1, 0.6 * len(kinds)) + 1.1)
+    fig, axes = plt.subplots(1, len(groups), figsize=size, sharey=True, squeeze=False)
+    for ax, (title, part) in zip(axes[0], groups):
+        for k, kind in enumerate(kinds):
+            own = part if kind is None else part[part[colour] == kind]
+            place = [labels.index(v) + 0.25 * (k - (len(kinds) - 1) / 2) for v in own.label]
+            spread = [own["mean"] - own.low, own.high - own["mean"]]
+            look = dict(fmt="o", ms=4, color=f"C{k}", label=kind)
+            ax.errorbar(own["mean"], place, xerr=spread, **look)
+        ax.axvline(0, color="0.6", lw=1, zorder=0)
+        ax.set_yticks(range(len(labels)), labels, fontsize=9)
+        ax.set_title(title, fontsize=10)
+        ax.set_xlabel(xlabel, fontsize=9)
+    axes[0, 0].invert_yaxis()
+    if colour:
+        axes[0, -1].legend(fontsize=8)
+    return fig
+
+
+def as_picture(encoder, x) -> PIL.Image.Image:
+    """A normalised picture (3, H, W) as it looks, cut to 0..255."""
+    mean, std = (np.reshape(v, (3, 1, 1)) for v in (encoder.mean, encoder.std))
+    pixels = (np.asarray(x.detach().cpu()) * std + mean).clip(0, 1)
+    return PIL.Image.fromarray(np.uint8(np.round(255 * pixels.transpose(1, 2, 0))))
 
 
 def mask_panels(masks, titles, *, unit="mask value", side: float = 1.3) -> Figure:
