@@ -13,10 +13,12 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
+from .batching import QUIET
+from .checks import check_number
 from .metrics.base import mean_interval
 from .models import load_model
 from .shards import describe, model_key, picture_key, read_shards, sweep, write_shard
-from .types import QUIET, DualEncoder, ImageEncoder, check_number
+from .types import DualEncoder, ImageEncoder
 
 TARGETS = ("caption", "things", "self", "predicted", "label")
 SHARD = 16  # cases a shard, so at most that many maps are lost when a run is stopped

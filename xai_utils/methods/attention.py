@@ -15,8 +15,11 @@ Attention and its gradients come from running the blocks again from their own we
 import torch
 from torch import Tensor
 
+from ..arguments import check_call
+from ..batching import row_groups
+from ..checks import check_number
 from ..models.attention import allowed_tokens, attention_blocks
-from ..types import Attribution, Encoder, check_call, check_number, row_groups
+from ..types import Attribution, Encoder
 from .scores import match
 
 

@@ -3,16 +3,10 @@
 import torch
 from torch import Tensor
 
-from ..types import (
-    Attribution,
-    Encoder,
-    Split,
-    TextEncoder,
-    check_call,
-    check_number,
-    progress,
-    row_groups,
-)
+from ..arguments import check_call
+from ..batching import progress, row_groups
+from ..checks import check_number
+from ..types import Attribution, Encoder, Split, TextEncoder
 from .scores import match
 
 

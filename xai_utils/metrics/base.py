@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..types import Encoder, check_call
+from ..arguments import check_call
+from ..types import Encoder
 
 
 def metric(slug: str, *, higher_is_better: bool):

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..types import DualEncoder, ImageEncoder, check_number
+from ..checks import check_number
+from ..types import DualEncoder, ImageEncoder
 from .base import check_metric, metric
 from .perturbation import block_ranks
 

@@ -21,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..types import Encoder, ImageEncoder, TextEncoder, check_call
+from ..arguments import check_call
+from ..types import Encoder, ImageEncoder, TextEncoder
 from .base import check_map, check_text_map, metric, min_max
 
 PROTOCOLS = ("m2ib", "m2ib-released", "nib", "nib-released", "raw")

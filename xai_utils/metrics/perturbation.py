@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..batching import row_groups
+from ..checks import check_number
 from ..methods.masks import REFERENCES, reference_image
 from ..methods.scores import match
-from ..types import ImageEncoder, check_number, row_groups
+from ..types import ImageEncoder
 from .base import check_metric, metric
 
 

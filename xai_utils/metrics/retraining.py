@@ -5,8 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..batching import progress
+from ..checks import check_number, check_texts
 from ..models.weights import own_weights
-from ..types import DualEncoder, check_number, check_texts, progress
+from ..types import DualEncoder
 from .base import metric
 from .retrieval import blanked, without_pixels
 

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..types import Encoder, TextEncoder, check_call
+from ..arguments import check_call
+from ..types import Encoder, TextEncoder
 from .base import check_map, check_text_map, metric
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..types import progress
+from ..batching import progress
 
 SHARD = 256  # pictures
 HELD_OUT = 100  # pictures of --images that are never trained on
