@@ -18,8 +18,9 @@ import torch
 from safetensors.torch import save_file
 from torchvision.transforms import v2
 
+from .images import fit
 from .methods.aha import train_explainer
-from .models import fit, load_model
+from .models import load_model
 from .models.train_vit import Pictures
 from .models.training import arguments, one_recipe, sharded, split_images
 

@@ -21,9 +21,9 @@ from safetensors.torch import save_file
 
 from ..data.scenes import compose
 from ..data.stamps import SIDE, paste, table
+from ..images import fit
 from .embedded import TEMPERATURE, class_embeddings, conse_lite0, efficientnet_lite0, new_vit
 from .training import arguments, loop, one_recipe, sharded, split_images
-from .vision import fit
 
 PICTURE = 1_000_003  # keeps this script's random numbers apart from those of the data sets
 
