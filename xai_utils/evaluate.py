@@ -15,9 +15,9 @@ from tqdm.auto import tqdm
 
 from .batching import QUIET
 from .checks import check_number
-from .metrics.base import mean_interval
 from .models import load_model
 from .shards import describe, model_key, picture_key, read_shards, sweep, write_shard
+from .stats import mean_interval
 from .types import DualEncoder, ImageEncoder
 
 TARGETS = ("caption", "things", "self", "predicted", "label")

@@ -22,8 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..arguments import check_call
+from ..stats import min_max
 from ..types import Encoder, ImageEncoder, TextEncoder
-from .base import check_map, check_text_map, metric, min_max
+from .base import check_map, check_text_map, metric
 
 PROTOCOLS = ("m2ib", "m2ib-released", "nib", "nib-released", "raw")
 

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
+from ..stats import min_max
 from ..types import Encoder
-from .base import check_map, metric, min_max
+from .base import check_map, metric
 
 
 @metric("iou", higher_is_better=True)

@@ -5,7 +5,8 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-from .base import check_map, metric, min_max
+from ..stats import min_max
+from .base import check_map, metric
 
 
 @metric("map-area", higher_is_better=False)
