@@ -18,9 +18,9 @@ from torch import Tensor
 from ..arguments import check_call
 from ..batching import row_groups
 from ..checks import check_number
+from ..match import match
 from ..models.attention import allowed_tokens, attention_blocks
 from ..types import Attribution, Encoder
-from .scores import match
 
 
 def attention_rollout(encoder: Encoder, inputs, targets: Tensor, *, chunk: int = 64) -> Attribution:

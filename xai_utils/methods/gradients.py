@@ -6,8 +6,8 @@ from torch import Tensor
 from ..arguments import check_call
 from ..batching import progress, row_groups
 from ..checks import check_number
+from ..match import match
 from ..types import Attribution, Encoder, Split, TextEncoder
-from .scores import match
 
 
 def saliency(encoder: Encoder, inputs, targets: Tensor, *, chunk: int = 64) -> Attribution:

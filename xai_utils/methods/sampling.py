@@ -11,9 +11,9 @@ from torch import Tensor
 from ..arguments import check_call
 from ..batching import progress, row_groups
 from ..checks import check_number
+from ..match import match
 from ..types import Attribution, Encoder, ImageEncoder, TextEncoder
 from .gradients import unit
-from .scores import match
 
 
 @torch.no_grad()

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..batching import row_groups
 from ..checks import check_number
+from ..match import match
 from ..methods.masks import REFERENCES, reference_image
-from ..methods.scores import match
 from ..types import ImageEncoder
 from .base import check_metric, metric
 
