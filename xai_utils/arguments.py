@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from .checks import check_finite, check_images, check_texts
+from .checks import check_finite, check_images, check_map, check_texts
 from .types import Encoder, ImageEncoder, TextEncoder
 
 
@@ -61,3 +61,11 @@ def check_classes(encoder: ImageEncoder, inputs: Tensor, targets: Tensor) -> Non
             f"class targets must lie in 0..{classes - 1 if classes else '...'}, got"
             f" {targets.tolist()}"
         )
+
+
+def check_metric(
+    encoder: Encoder, inputs, targets: Tensor, map: Tensor, *, classes: bool = True
+) -> Tensor:
+    """The arguments of a metric that runs an image encoder; the map as float32."""
+    check_call(encoder, inputs, targets, classes=classes)
+    return check_map(map, inputs)

@@ -58,3 +58,35 @@ def check_number(
             f"{'an integer' if integer else 'a number'} {'above' if above else 'of at least'} {low}"
         )
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
+
+
+def check_map(map: Tensor, inputs: Tensor) -> Tensor:
+    if not isinstance(map, Tensor):
+        raise TypeError(
+            f"map must be a (B, H, W) tensor, got {type(map).__name__}: use attribution.map"
+        )
+    wanted = (len(inputs), *inputs.shape[-2:])
+    if tuple(map.shape) != wanted:
+        raise ValueError(
+            f"map must have shape {wanted}, one value per input pixel, got {tuple(map.shape)}"
+        )
+    if not torch.isfinite(map).all():
+        raise ValueError("map holds NaN or infinite values")
+    return map.float()
+
+
+def check_text_map(map: Tensor, lengths: list[int]) -> list[Tensor]:
+    """A text map (B, T), NaN behind the end of each text, as B vectors of that many scores."""
+    if not isinstance(map, Tensor):
+        raise TypeError(
+            f"map must be a (B, T) tensor, got {type(map).__name__}: use attribution.map"
+        )
+    if tuple(map.shape) != (len(lengths), max(lengths)):
+        raise ValueError(
+            f"map must have shape {(len(lengths), max(lengths))}, one score per token, got"
+            f" {tuple(map.shape)}"
+        )
+    rows = [row[:n].float().cpu() for row, n in zip(map, lengths)]
+    if not all(torch.isfinite(row).all() for row in rows):
+        raise ValueError("map holds NaN or infinite values on tokens of its text")
+    return rows

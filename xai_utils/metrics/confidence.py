@@ -22,9 +22,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..arguments import check_call
+from ..checks import check_map, check_text_map
 from ..stats import min_max
 from ..types import Encoder, ImageEncoder, TextEncoder
-from .base import check_map, check_text_map, metric
+from .base import metric
 
 PROTOCOLS = ("m2ib", "m2ib-released", "nib", "nib-released", "raw")
 

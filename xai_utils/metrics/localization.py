@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
+from ..checks import check_map
 from ..stats import min_max
 from ..types import Encoder
-from .base import check_map, metric
+from .base import metric
 
 
 @metric("iou", higher_is_better=True)

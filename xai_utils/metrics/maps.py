@@ -5,8 +5,9 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
+from ..checks import check_map
 from ..stats import min_max
-from .base import check_map, metric
+from .base import metric
 
 
 @metric("map-area", higher_is_better=False)
