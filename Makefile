@@ -8,7 +8,7 @@ PROFILE ?= embedded
 NB ?=
 PYTHON ?= python3
 PY := .venv/bin/python
-RUNS := $(PY) -P xai_utils/runs.py
+RUNS := $(PY) tools/runs.py
 
 NOTEBOOKS := $(sort $(wildcard notebooks/$(NB)*.ipynb))
 DONE := $(NOTEBOOKS:notebooks/%=build/$(PROFILE)/%)
@@ -38,7 +38,7 @@ ifeq ($(NOTEBOOKS),)
 	$(error no notebook named notebooks/$(NB)*.ipynb)
 endif
 
-figures/index.html: $(DONE)
+figures/index.html: $(DONE) tools/gallery.py
 	@$(RUNS) index
 
 build/$(PROFILE)/%.ipynb: notebooks/%.ipynb $(SOURCES) $(wildcard profiles/$(PROFILE)/*.yaml) .venv/.ready | build/.data

@@ -13,10 +13,10 @@ os.environ["XAI_PROGRESS"] = "0"
 import torch
 
 import xai_utils as xu
+from xai_utils.corruption import reference_image
 from xai_utils.methods import aha, load_explainer
 from xai_utils.methods.aha import TAU, ranking_loss
 from xai_utils.methods.explainers import standard
-from xai_utils.methods.masks import reference_image
 from xai_utils.methods.soft_sort import levels, soft_sort, soft_topk
 
 S = 4

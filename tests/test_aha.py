@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import xai_utils as xu
-from xai_utils import train_explainers
+from training import train_explainers
 from xai_utils.methods import aha, explainers, load_explainer, random_map, train_explainer
 from xai_utils.methods.aha import ranking_loss
 from xai_utils.methods.explainers import Explainer, standard

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 import xai_utils as xu
-from xai_utils.models.vision import fit
+from xai_utils.images import fit
 
 TEXTS = ["a cat", "a man walks his big dog along the lake, slowly"]
 TIMM = [

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from gallery import write_index
 
-from xai_utils.gallery import write_index
 from xai_utils.papers import (
     CLAUSE,
     ENOUGH,

@@ -4,6 +4,7 @@ from reference.metrics_loop import perturbation_curve_loop
 from torch import nn
 
 import xai_utils as xu
+from xai_utils.corruption import reference_image
 from xai_utils.metrics import (
     cap_lerf,
     cap_morf,
@@ -16,7 +17,7 @@ from xai_utils.metrics import (
     positive_perturbation_auc,
 )
 from xai_utils.metrics.captions import SCORES
-from xai_utils.metrics.perturbation import block_ranks, reference_image
+from xai_utils.metrics.perturbation import block_ranks
 
 CURVES = [
     morf,

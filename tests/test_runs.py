@@ -2,12 +2,14 @@ import json
 import subprocess
 import sys
 
+import gallery
 import nbformat
 import papermill
 import pytest
+import runs
 import yaml
 
-from xai_utils import gallery, plots, runs
+from xai_utils import plots
 
 ROOT = runs.ROOT
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -28,7 +30,7 @@ def notebook(path, *cells):
 def run(*args):
     """As the Makefile calls it."""
     return subprocess.run(
-        [sys.executable, "-P", "xai_utils/runs.py", *map(str, args)],
+        [sys.executable, "tools/runs.py", *map(str, args)],
         capture_output=True,
         text=True,
         cwd=ROOT,

@@ -9,8 +9,8 @@ from timm.models.resnet import BasicBlock, ResNet
 from torch import nn
 
 import xai_utils as xu
+from training import train_strategies as ts
 from xai_utils.models import embedded, strategies
-from xai_utils.models import train_strategies as ts
 
 SIZE = dict(steps=110, batch=4, lr=1e-3, seed=0)
 

@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
 import xai_utils as xu
-from xai_utils.models import embedded, train_vit, training
+from training import common, train_vit
+from xai_utils.models import embedded
+from xai_utils.models import training as loops
 
 SIZE = dict(steps=40, batch=2, lr=1e-3, seed=0)
 
@@ -26,14 +29,15 @@ def pictures(stamps, tmp_path_factory):
 def test_a_training_killed_and_resumed_is_the_training_that_was_not(
     pictures, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(training, "EVERY", 20)
+    monkeypatch.setattr(loops, "EVERY", 20)
     folder, data = pictures
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     straight.mkdir()
     shutil.copytree(folder / "pictures", killed / "pictures")
     train_vit.train(straight, data, **SIZE)
     often = (
-        "from xai_utils.models import train_vit, training; training.EVERY = 20; train_vit.main()"
+        "from training import train_vit; from xai_utils.models import training;"
+        " training.EVERY = 20; train_vit.main()"
     )
     command = [sys.executable, "-c", often, "--out", killed, "--pictures", "24", "--workers", "0"]
     command += [f"--{k}={v}" for k, v in SIZE.items()]
@@ -42,7 +46,11 @@ def test_a_training_killed_and_resumed_is_the_training_that_was_not(
         "XAI_PROGRESS": "0",
     }
     process = subprocess.Popen(
-        list(map(str, command)), env=environment, stdout=subprocess.PIPE, text=True
+        list(map(str, command)),
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
     )
     assert process.stdout.readline().startswith("step 20/40"), "the first checkpoint"
     time.sleep(0.2)  # some way into the next twenty
@@ -82,9 +90,9 @@ def test_a_folder_with_another_recipe_is_not_gone_on_with(tmp_path, capsys):
 
 
 def test_every_row_comes_once_in_a_round():
-    rows = torch.cat([training.batch_rows(24, 4, step, 0) for step in range(6)])
+    rows = torch.cat([loops.batch_rows(24, 4, step, 0) for step in range(6)])
     assert sorted(rows.tolist()) == list(range(24))
-    assert not torch.equal(rows[:4], training.batch_rows(24, 4, 6, 0))
+    assert not torch.equal(rows[:4], loops.batch_rows(24, 4, 6, 0))
 
 
 def test_captions_enter_the_loss_where_there_are_some(pictures):
@@ -103,11 +111,11 @@ def test_captions_enter_the_loss_where_there_are_some(pictures):
 def test_held_out_images_follow_from_their_names(tmp_path):
     for i in range(105):
         (tmp_path / f"{i}.jpg").touch()
-    train, held = training.split_images(tmp_path)
+    train, held = common.split_images(tmp_path)
     assert len(train) == 5 and len(held) == 100 and not set(train) & set(held)
     with pytest.raises(ValueError, match="more than the 100 pictures"):
         (tmp_path / "sub").mkdir()
-        training.split_images(tmp_path / "sub")
+        common.split_images(tmp_path / "sub")
 
 
 def test_what_is_exported_is_what_is_loaded(pictures, tmp_path, monkeypatch):

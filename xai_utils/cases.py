@@ -13,11 +13,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from .batching import row_groups
+from .checks import check_number
 from .data import Sample, load_dataset
-from .methods.scores import match
+from .match import match
 from .metrics.base import SIDES
 from .models import load_model
-from .types import DualEncoder, Encoder, ImageEncoder, check_number, row_groups
+from .types import DualEncoder, Encoder, ImageEncoder
 
 TARGETS = ("caption", "things", "self", "predicted", "label")
 

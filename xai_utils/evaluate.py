@@ -16,8 +16,8 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
 from .cases import Names, check_task, gather, join, name_of_set, things_of
+from .checks import check_number
 from .keys import code_key, describe, model_key, sample_key
-from .metrics.base import mean_interval
 from .models import load_model
 from .rehearsal import rehearse
 from .scoring import (
@@ -34,7 +34,8 @@ from .scoring import (
     warn_of_failures,
 )
 from .shards import read_shards, sweep, write_shard
-from .types import Attribution, DualEncoder, check_number
+from .stats import mean_interval
+from .types import Attribution, DualEncoder
 
 SHARD = 16  # maps a shard, so at most that many are lost when a run is stopped
 MAP = "the map itself"  # what is kept of a case for the metrics of sets

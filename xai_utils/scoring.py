@@ -8,10 +8,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from .batching import QUIET, progress, row_groups
 from .cases import Cases
 from .keys import inner, keywords_of, takes
-from .metrics.base import LEVELS, NEEDS, SET_NEEDS, SIDES, min_max, sharing
-from .types import QUIET, Attribution, progress, row_groups
+from .metrics.base import LEVELS, NEEDS, SET_NEEDS, SIDES, sharing
+from .stats import min_max
+from .types import Attribution
 
 COLUMNS = ["dataset", "model", "modality", "sample", "cluster", "target", "method", "metric"]
 COLUMNS += ["value", "error", "forwards", "backwards", "seed"]

@@ -3,13 +3,13 @@
 B batch    D embedding    T tokens    C channels    H, W pixels    h, w feature cells
 """
 
-import os
-from collections.abc import Callable, Iterable
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from .checks import check_images, check_texts
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class ImageEncoder(Encoder):
         return self.parts.tail(z)
 
     def _prepare(self, images: Tensor) -> Tensor:
-        check_images(images, self)
+        check_images(images, self.name, self.image_size)
         x = images.to(self.device)
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
 
@@ -282,143 +282,3 @@ def real_tokens(z: Tensor) -> Tensor:
             " returned"
         )
     return valid
-
-
-def check_images(images: Tensor, encoder: ImageEncoder) -> None:
-    if not isinstance(images, Tensor):
-        raise TypeError(
-            f"images must be a (B, 3, H, W) tensor, got {type(images).__name__}: use"
-            " encoder.transform(pil)[None]"
-        )
-    if images.ndim != 4 or images.shape[1] != 3 or not len(images):
-        raise ValueError(f"images must have shape (B, 3, H, W), got {tuple(images.shape)}")
-    if encoder.image_size is not None and tuple(images.shape[-2:]) != encoder.image_size:
-        raise ValueError(
-            f"{encoder.name} takes images of {encoder.image_size}, got {tuple(images.shape[-2:])}"
-        )
-    if not images.is_floating_point():
-        raise TypeError(
-            f"images must be floating point, got {images.dtype}: use encoder.transform(pil)[None]"
-        )
-
-
-def check_texts(texts: list[str]) -> None:
-    if isinstance(texts, str) or not isinstance(texts, Iterable):
-        raise TypeError(f"texts must be a list of strings, got {texts!r}")
-    texts = list(texts)
-    if not texts:
-        raise ValueError("texts is an empty list")
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"texts[{i}] must be a string, got {type(text).__name__}")
-        if not text.strip():
-            raise ValueError(f"texts[{i}] is empty")
-
-
-def check_finite(name: str, value: Tensor) -> None:
-    if (
-        value.numel() and not torch.stack(value.aminmax()).isfinite().all()
-    ):  # nine times faster than to ask every value
-        raise ValueError(f"{name} holds NaN or infinite values")
-
-
-def check_call(
-    encoder: Encoder, inputs, targets: Tensor, *, texts: bool = False, classes: bool = False
-) -> None:
-    """The arguments of a method or metric, before any computing.
-
-    texts    a text encoder with its list of strings will do as well as an image encoder
-    classes  (B,) class indices will do as targets, where the encoder has a head, as well as (B, D)
-             embeddings
-    """
-    if texts and isinstance(encoder, TextEncoder):
-        check_texts(inputs)
-    elif not isinstance(encoder, ImageEncoder):
-        wanted = "an encoder" if texts else "an image encoder"
-        raise TypeError(
-            f"encoder must be {wanted} from load_model or wrap, got {type(encoder).__name__}"
-        )
-    else:
-        check_images(inputs, encoder)
-        check_finite("inputs", inputs)
-    if not isinstance(targets, Tensor):
-        raise TypeError(f"targets must be a (B, D) tensor, got {type(targets).__name__}")
-    if classes and targets.ndim == 1:
-        return check_classes(encoder, inputs, targets)
-    if (
-        targets.ndim != 2
-        or len(targets) != len(inputs)
-        or encoder.dim not in (None, targets.shape[1])
-    ):
-        wanted = (len(inputs), encoder.dim or "D")
-        raise ValueError(
-            f"targets must be embeddings of shape {wanted} for {encoder.name}, got"
-            f" {tuple(targets.shape)}"
-        )
-    if not targets.is_floating_point():
-        raise TypeError(f"targets must be floating point, got {targets.dtype}")
-    check_finite("targets", targets)
-
-
-def check_classes(encoder: ImageEncoder, inputs: Tensor, targets: Tensor) -> None:
-    if getattr(encoder, "head", None) is None:
-        raise ValueError(
-            f"{encoder.name} has no classifier head: targets must be (B, D) embeddings, got"
-            f" {tuple(targets.shape)}"
-        )
-    if targets.is_floating_point() or len(targets) != len(inputs):
-        raise ValueError(
-            f"class targets must be {len(inputs)} integers, got {targets.dtype}"
-            f" {tuple(targets.shape)}"
-        )
-    classes = getattr(encoder.head, "out_features", None)
-    if targets.min() < 0 or (classes and targets.max() >= classes):
-        raise ValueError(
-            f"class targets must lie in 0..{classes - 1 if classes else '...'}, got"
-            f" {targets.tolist()}"
-        )
-
-
-def check_number(
-    name: str, value: float, low: float, *, integer: bool = False, above: bool = False
-) -> None:
-    kind = int if integer else (int, float)
-    good = (
-        isinstance(value, kind)
-        and not isinstance(value, bool)
-        and (value > low if above else value >= low)
-    )
-    if not good or value != value or value == float("inf"):
-        wanted = (
-            f"{'an integer' if integer else 'a number'} {'above' if above else 'of at least'} {low}"
-        )
-        raise ValueError(f"{name} must be {wanted}, got {value!r}")
-
-
-def row_groups(encoder: Encoder, samples: int, copies: int, chunk: int) -> list[Tensor]:
-    """The indices of samples x copies rows, in groups of at most `chunk` that go through the
-    encoder together.
-
-    On a CPU a group stays within one sample and within the encoder's best batch, so that a sample
-    meets the same groups, and so the same rounding, alone and in a batch.
-    """
-    most = (
-        chunk if encoder.device.type != "cpu" else min(chunk, copies, encoder.best_batch or copies)
-    )
-    whole = max(1, most // copies)  # samples that fit in one group
-    rows = torch.arange(samples * copies, device=encoder.device).split(whole * copies)
-    return [group for part in rows for group in part.split(most)]
-
-
-QUIET = ContextVar(
-    "QUIET", default=False
-)  # set while a bar of a larger piece of work is on the screen
-
-
-def progress(steps: Iterable, what: str):
-    """A progress bar over `steps`; XAI_PROGRESS=0 switches all of them off."""
-    from tqdm.auto import tqdm
-
-    return tqdm(
-        steps, desc=what, leave=False, disable=QUIET.get() or os.environ.get("XAI_PROGRESS") == "0"
-    )

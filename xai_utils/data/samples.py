@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..models.vision import fit
+from ..images import fit
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..types import Attribution, Encoder, check_call, check_number, row_groups
+from ..arguments import check_call
+from ..batching import row_groups
+from ..checks import check_number
+from ..types import Attribution, Encoder
 from .bottleneck import optimise_gates, own_noise
 
 EPS = 1e-6  # eps_f and eps_g

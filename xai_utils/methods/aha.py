@@ -7,11 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..arguments import check_call
+from ..batching import progress, row_groups
+from ..checks import check_number
+from ..corruption import REFERENCES, reference_image
+from ..match import match
 from ..models.training import loop
-from ..types import Attribution, ImageEncoder, check_call, check_number, progress, row_groups
+from ..types import Attribution, ImageEncoder
 from .explainers import Explainer, standard
-from .masks import REFERENCES, reference_image
-from .scores import match
 from .soft_sort import levels, soft_topk
 
 TAU = 0.1  # temperature of the soft sort; notebook 50 sets others beside it

@@ -15,9 +15,12 @@ Attention and its gradients come from running the blocks again from their own we
 import torch
 from torch import Tensor
 
+from ..arguments import check_call
+from ..batching import row_groups
+from ..checks import check_number
+from ..match import match
 from ..models.attention import allowed_tokens, attention_blocks
-from ..types import Attribution, Encoder, check_call, check_number, row_groups
-from .scores import match
+from ..types import Attribution, Encoder
 
 
 def attention_rollout(encoder: Encoder, inputs, targets: Tensor, *, chunk: int = 64) -> Attribution:

@@ -2,10 +2,11 @@
 features or noise through."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..types import Encoder, progress, row_groups
+from ..batching import progress, row_groups
+from ..match import match
+from ..types import Encoder
 
 
 def compressed(z: Tensor, gate: Tensor, noise: Tensor | float, sigma: float) -> Tensor:
@@ -29,7 +30,7 @@ def log_match(encoder: Encoder, h: Tensor, targets: Tensor) -> Tensor:
     """What a bottleneck keeps up, (r,): for (r,) classes the log probability, so that -log_match is
     the cross-entropy; for (r, D) embeddings the cosine."""
     if targets.ndim == 2:
-        return F.cosine_similarity(h, targets.to(h))
+        return match(encoder, h, targets)
     return encoder.head(h).log_softmax(1).gather(1, targets[:, None])[:, 0]
 
 

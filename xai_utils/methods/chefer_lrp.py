@@ -5,8 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..arguments import check_call
+from ..batching import row_groups
+from ..checks import check_number
 from ..models.attention import AttentionBlock, attention_blocks
-from ..types import Attribution, ImageEncoder, check_call, check_number, row_groups
+from ..types import Attribution, ImageEncoder
 from .attention import gradients
 
 

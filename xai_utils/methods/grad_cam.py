@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
-from ..types import Attribution, Encoder, TextEncoder, check_call, check_number
+from ..arguments import check_call
+from ..checks import check_number
+from ..types import Attribution, Encoder, TextEncoder
 from .gradients import finished, gradient, unit
 
 

@@ -3,17 +3,11 @@
 import torch
 from torch import Tensor
 
-from ..types import (
-    Attribution,
-    Encoder,
-    Split,
-    TextEncoder,
-    check_call,
-    check_number,
-    progress,
-    row_groups,
-)
-from .scores import match
+from ..arguments import check_call
+from ..batching import progress, row_groups
+from ..checks import check_number
+from ..match import match
+from ..types import Attribution, Encoder, Split, TextEncoder
 
 
 def saliency(encoder: Encoder, inputs, targets: Tensor, *, chunk: int = 64) -> Attribution:

@@ -5,7 +5,9 @@ from math import log
 import torch
 from torch import Tensor
 
-from ..types import Attribution, Encoder, ImageEncoder, check_call, check_finite, check_number
+from ..arguments import check_call
+from ..checks import check_finite, check_number
+from ..types import Attribution, Encoder, ImageEncoder
 from .bottleneck import log_match, optimise_gates, own_noise, real_elements
 
 FLOOR = 0.01  # of s: a channel that does not vary still gets some noise

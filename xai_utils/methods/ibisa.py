@@ -4,10 +4,13 @@ classifiers."""
 import torch
 from torch import Tensor
 
-from ..types import Attribution, ImageEncoder, check_call, check_number, progress, row_groups
+from ..arguments import check_call
+from ..batching import progress, row_groups
+from ..checks import check_number
+from ..match import match
+from ..types import Attribution, ImageEncoder
 from .bottleneck import log_match
 from .masks import area, grid_size, sample_grids, total_variation, upsample
-from .scores import match
 
 
 def ibisa(

@@ -5,15 +5,10 @@ from math import comb
 import torch
 from torch import Tensor
 
-from ..types import (
-    Attribution,
-    Encoder,
-    TextEncoder,
-    check_call,
-    check_number,
-    progress,
-    row_groups,
-)
+from ..arguments import check_call
+from ..batching import progress, row_groups
+from ..checks import check_number
+from ..types import Attribution, Encoder, TextEncoder
 from .gradients import unit
 from .sampling import collected, probes
 

@@ -5,7 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..types import Attribution, Encoder, check_call, check_number
+from ..arguments import check_call
+from ..checks import check_number
+from ..types import Attribution, Encoder
 from .bottleneck import optimise_gates, own_noise
 
 

@@ -1,16 +1,11 @@
 """Masks over the input: random grids, their way to pixels, the penalties that P-IBISA and IBISA put
-on them, and what fills the holes."""
+on them."""
 
 from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.v2.functional import gaussian_blur
-
-from ..types import ImageEncoder
-
-REFERENCES = ("zero", "black", "mean", "blur")
 
 
 def grid_size(image_size: tuple[int, int], rate: int | None) -> tuple[int, int]:
@@ -60,21 +55,3 @@ def area(m: Tensor) -> Tensor:
 def total_variation(m: Tensor) -> Tensor:
     """Eq. 7: sum of absolute differences between neighbours, (R, H, W) -> (R,)."""
     return m.diff(dim=-2).abs().sum((-2, -1)) + m.diff(dim=-1).abs().sum((-2, -1))
-
-
-def reference_image(encoder: ImageEncoder, x: Tensor, reference: str) -> Tensor:
-    """What stands for "nothing there", (B, 3, H, W), normalised as the inputs are."""
-    if reference == "zero":
-        return torch.zeros_like(x)
-    if reference == "mean":
-        return x.mean((2, 3), keepdim=True).expand_as(x)
-    if reference == "black":
-        mean, std = (torch.tensor(v).to(x).view(1, 3, 1, 1) for v in (encoder.mean, encoder.std))
-        return (-mean / std).expand_as(x)
-    if reference == "blur":
-        sigma, most = min(x.shape[-2:]) / 10, min(x.shape[-2:]) // 2 - 1
-        side = 2 * min(round(2 * sigma), most) + 1
-        return gaussian_blur(
-            gaussian_blur(x, [side, 1], [sigma, sigma]), [1, side], [sigma, sigma]
-        )  # rows, then columns
-    raise ValueError(f"reference must be one of {', '.join(REFERENCES)}, got {reference!r}")

@@ -6,15 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..types import (
-    Attribution,
-    Encoder,
-    TextEncoder,
-    check_call,
-    check_number,
-    progress,
-    row_groups,
-)
+from ..arguments import check_call
+from ..batching import progress, row_groups
+from ..checks import check_number
+from ..types import Attribution, Encoder, TextEncoder
 from .masks import area, grid_size, sample_grids, total_variation, upsample
 from .p_ibisa_inputs import each_text, masked_images
 

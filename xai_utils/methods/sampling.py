@@ -8,18 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..types import (
-    Attribution,
-    Encoder,
-    ImageEncoder,
-    TextEncoder,
-    check_call,
-    check_number,
-    progress,
-    row_groups,
-)
+from ..arguments import check_call
+from ..batching import progress, row_groups
+from ..checks import check_number
+from ..match import match
+from ..types import Attribution, Encoder, ImageEncoder, TextEncoder
 from .gradients import unit
-from .scores import match
 
 
 @torch.no_grad()

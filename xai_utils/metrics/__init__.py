@@ -6,7 +6,7 @@ What judges a method or a whole set instead of single maps has a signature of it
 `caption_ranks`.
 """
 
-from .base import mean_interval, min_max
+from ..stats import mean_interval, min_max
 from .captions import blip_captioner, cap_lerf, cap_morf, retrieval_captioner
 from .confidence import confidence_drop, confidence_increase
 from .cost import cost

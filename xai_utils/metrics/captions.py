@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..types import DualEncoder, ImageEncoder, check_number
-from .base import check_metric, metric
+from ..arguments import check_metric
+from ..checks import check_number
+from ..types import DualEncoder, ImageEncoder
+from .base import metric
 from .perturbation import block_ranks
 
 Captioner = Callable[[Tensor], list[str]]

@@ -21,8 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..types import Encoder, ImageEncoder, TextEncoder, check_call
-from .base import check_map, check_text_map, metric, min_max, shared
+from ..arguments import check_call
+from ..checks import check_map, check_text_map
+from ..stats import min_max
+from ..types import Encoder, ImageEncoder, TextEncoder
+from .base import metric, shared
 
 PROTOCOLS = ("m2ib", "m2ib-released", "nib", "nib-released", "raw")
 

@@ -11,7 +11,8 @@ import psutil
 import torch
 from torch import Tensor
 
-from ..types import Encoder, check_number
+from ..checks import check_number
+from ..types import Encoder
 
 
 def cost(

@@ -3,8 +3,10 @@
 import torch
 from torch import Tensor
 
+from ..checks import check_map
+from ..stats import min_max
 from ..types import Encoder
-from .base import check_map, metric, min_max
+from .base import metric
 
 
 @metric("iou", higher_is_better=True, needs=("masks",))

@@ -5,7 +5,9 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-from .base import check_map, metric, min_max
+from ..checks import check_map
+from ..stats import min_max
+from .base import metric
 
 
 @metric("map-area", higher_is_better=False)

@@ -10,10 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..methods.masks import REFERENCES, reference_image
-from ..methods.scores import match
-from ..types import ImageEncoder, check_number, row_groups
-from .base import check_metric, metric
+from ..arguments import check_metric
+from ..batching import row_groups
+from ..checks import check_number
+from ..corruption import REFERENCES, reference_image
+from ..match import match
+from ..types import ImageEncoder
+from .base import metric
 
 
 @torch.no_grad()

@@ -5,10 +5,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..batching import progress
+from ..checks import check_number, check_texts
+from ..corruption import blanked, without_pixels
 from ..models.weights import own_weights
-from ..types import DualEncoder, check_number, check_texts, progress
+from ..types import DualEncoder
 from .base import metric
-from .retrieval import blanked, without_pixels
 
 RECIPE = dict(
     epochs=3, batch=16, lr=1e-5, weight_decay=0.01, scale=1 / 0.07

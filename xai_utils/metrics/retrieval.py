@@ -5,8 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..types import Encoder, TextEncoder, check_call
-from .base import check_map, check_text_map, metric
+from ..arguments import check_call
+from ..corruption import blanked, without_pixels
+from ..types import Encoder, TextEncoder
+from .base import metric
 
 
 @metric("roar", higher_is_better=True, level="set", sides=("image", "text"))
@@ -90,25 +92,3 @@ def hits(queries: Tensor, gallery: Tensor) -> Tensor:
     return (
         own > s.masked_fill(torch.eye(len(s), dtype=torch.bool, device=s.device), -2).amax(1)
     ).cpu()
-
-
-def without_pixels(images: Tensor, map: Tensor, percentile: float) -> Tensor:
-    """Pixels above the map's percentile become the image's own mean colour, (B, 3, H, W)."""
-    flat = check_map(map, images).flatten(1)
-    above = (flat > flat.quantile(percentile / 100, dim=1, keepdim=True)).view(
-        len(images), 1, *images.shape[-2:]
-    )
-    return torch.where(above.to(images.device), images.mean((2, 3), keepdim=True), images)
-
-
-def blanked(
-    encoder: TextEncoder, texts: list[str], map: Tensor, percentile: float
-) -> tuple[Tensor, Tensor]:
-    """(ids, valid) with the tokens above the map's percentile replaced. CLIP still reads at the
-    original end (A14)."""
-    ids, valid, tokens = encoder.tokenize(texts)
-    ids = ids.clone()
-    for row, s in zip(ids, check_text_map(map, [len(t) for t in tokens])):
-        above = (s > s.quantile(percentile / 100)).to(ids.device)
-        row[1 : 1 + len(s)] = row[1 : 1 + len(s)].masked_fill(above, encoder.blank)
-    return ids, valid

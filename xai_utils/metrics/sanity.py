@@ -10,8 +10,10 @@ from scipy.stats import bootstrap
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from ..arguments import check_call
+from ..batching import progress
 from ..models.weights import own_weights, randomise, weight_groups
-from ..types import Encoder, check_call, progress
+from ..types import Encoder
 from .base import metric
 from .maps import rank_correlation
 

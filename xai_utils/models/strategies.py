@@ -5,8 +5,8 @@ vit-mini     vit-stamps's shape at half its width: the first five stages of effi
              tokens, 12 blocks of 96
 resnet-mini  timm's ResNet with one basic block a stage and half the channels, on pictures of 112
              pixels
-Each as "vit-mini-dino" and so on, trained by models/train_strategies.py from the same start on the
-same views (trained/strategies.md). Image encoders without a head.
+Each as "vit-mini-dino" and so on, trained by training/train_strategies.py from the same start on
+the same views (trained/strategies.md). Image encoders without a head.
 """
 
 from dataclasses import replace

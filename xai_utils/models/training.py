@@ -1,52 +1,15 @@
-"""What the kit's own trainings share: pictures in shards, a loop that goes on from its last
-checkpoint, one recipe a folder."""
+"""A training loop that goes on from its last checkpoint."""
 
-import argparse
 import csv
-import hashlib
-import json
-import os
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ..types import progress
+from ..batching import progress
 
-SHARD = 256  # pictures
-HELD_OUT = 100  # pictures of --images that are never trained on
 EVERY = 100  # steps from one checkpoint to the next
-
-
-def split_images(folder: Path | None) -> tuple[list[Path], list[Path]]:
-    """(to train on, held out): the files in an order that only their names decide, the first
-    HELD_OUT kept away."""
-    if folder is None:
-        return [], []
-    files = [f for f in folder.rglob("*") if f.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")]
-    if len(files) <= HELD_OUT:
-        raise ValueError(
-            f"--images needs more than the {HELD_OUT} pictures that are held out, found"
-            f" {len(files)} in {folder}"
-        )
-    files.sort(key=lambda f: hashlib.sha256(f.name.encode()).hexdigest())
-    return files[HELD_OUT:], files[:HELD_OUT]
-
-
-def sharded(folder: Path, n: int, make, keys: tuple[str, ...]) -> dict[str, torch.Tensor]:
-    """The arrays `keys` of n items, from shards that `make(range) -> {key: array}` fills. Those
-    that are there are not made again."""
-    folder.mkdir(parents=True, exist_ok=True)
-    todo = [i for i in range(0, n, SHARD) if not (folder / f"{i:07d}.npz").exists()]
-    for start in progress(todo, "pictures"):
-        arrays = make(range(start, min(start + SHARD, n)))
-        aside = folder / f"{start:07d}.part"
-        with aside.open("wb") as file:
-            np.savez(file, **arrays)
-        aside.replace(folder / f"{start:07d}.npz")
-    shards = [np.load(folder / f"{i:07d}.npz") for i in range(0, n, SHARD)]
-    return {k: torch.from_numpy(np.concatenate([s[k] for s in shards])) for k in keys}
 
 
 def loop(
@@ -120,36 +83,3 @@ def save(out: Path, module, optimiser, log: list[dict]) -> None:
         writer = csv.DictWriter(file, ["step", *log[0]])
         writer.writeheader()
         writer.writerows({"step": i + 1, **row} for i, row in enumerate(log))
-
-
-def arguments(doc: str, **defaults) -> argparse.ArgumentParser:
-    """The command line of a training; `defaults` are the numbers of its recipe, each an option."""
-    parser = argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for pictures, checkpoints, logs and weights"
-    )
-    parser.add_argument("--images", type=Path, help="a folder of pictures of any kind")
-    for name, value in defaults.items():
-        parser.add_argument(f"--{name}", type=type(value), default=value)
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=max(0, (os.cpu_count() or 1) - 1),
-        help="processes that draw pictures",
-    )
-    return parser
-
-
-def one_recipe(folder: Path, recipe: dict, parser: argparse.ArgumentParser) -> None:
-    """Write folder/recipe.json; leave with an error where there is another, whose training would be
-    gone on with."""
-    folder.mkdir(parents=True, exist_ok=True)
-    told = folder / "recipe.json"
-    if told.exists() and json.loads(told.read_text()) != recipe:
-        parser.error(
-            f"{folder} holds a training by another recipe, {told.read_text()}: name another folder"
-            " with --out"
-        )
-    told.write_text(json.dumps(recipe))

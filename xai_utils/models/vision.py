@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import timm
 import torch
-from PIL import Image, ImageOps
 from torch import nn
-from torchvision.transforms import v2
 
+from ..images import image_transform
 from ..types import Encoder, ImageEncoder, Parts
 
 # Where a timm family keeps its stem, its blocks and what follows them, in the order of its own
@@ -33,26 +32,6 @@ def frozen(module: nn.Module) -> nn.Module:
     shared = {id(p): nn.Parameter(p.data, requires_grad=False) for p in module.parameters()}
     shared |= {id(b): b for b in module.buffers()}
     return copy.deepcopy(module, shared).eval()
-
-
-def image_transform(size: tuple[int, int], mean, std) -> v2.Compose:
-    """PIL -> (3, H, W): shorter side resized (bicubic), centre cropped, normalised. Cuts no border
-    beyond that."""
-    return v2.Compose(
-        [
-            v2.Lambda(lambda pil: fit(pil.convert("RGB"), size)),
-            v2.ToImage(),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(mean, std),
-        ]
-    )
-
-
-def fit(pil, size: tuple[int, int], *, nearest: bool = False):
-    """Resize so that `size` (H, W) is just covered, keep the centre. Pictures and their masks take
-    the same way."""
-    way = Image.Resampling.NEAREST if nearest else Image.Resampling.BICUBIC
-    return pil if pil.size == size[::-1] else ImageOps.fit(pil, size[::-1], way)
 
 
 def wrap_timm(model: nn.Module, name: str | None = None) -> ImageEncoder:

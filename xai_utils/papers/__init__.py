@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..evaluate import summarise
-from ..metrics.base import mean_interval
+from ..stats import mean_interval
 
 PAPERS = ("p-ibisa", "m2ib", "nib", "adaib", "aha")
 HOLDS, FAILS, OPEN, UNTESTABLE = (

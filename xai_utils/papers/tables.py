@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from ..metrics.base import mean_interval
+from ..stats import mean_interval
 
 
 def interval_text(values, digits: int = 2) -> str:

@@ -1,8 +1,10 @@
 """Measure the models that the kit has trained and write their cards, xai_utils/models/trained/*.md.
 
-python -m xai_utils.cards vit-stamps [--images FOLDER]     the folder that it was trained with, for
-the held-out part python -m xai_utils.cards strategies python -m xai_utils.cards explainers
-[--images FOLDER]
+    python -m tools.cards vit-stamps [--images FOLDER]
+    python -m tools.cards strategies
+    python -m tools.cards explainers [--images FOLDER]
+
+FOLDER is the one that the model was trained with, for its held-out part.
 """
 
 import argparse
@@ -16,15 +18,15 @@ import torch.nn.functional as F
 from PIL import Image
 from safetensors import safe_open
 
-from .data import load_dataset
-from .data.stamps import table
-from .methods import aha, grad_cam, load_explainer, random_map
-from .methods.explainers import Explainer
-from .metrics import caption_ranks, deletion_auc, insertion_auc, mean_interval
-from .models import load_model
-from .models.embedded import TRAINED
-from .models.strategies import NAMES, SHAPES, STRATEGIES
-from .models.training import split_images
+from training.common import split_images
+from xai_utils.data import load_dataset
+from xai_utils.data.stamps import table
+from xai_utils.methods import aha, grad_cam, load_explainer, random_map
+from xai_utils.methods.explainers import Explainer
+from xai_utils.metrics import caption_ranks, deletion_auc, insertion_auc, mean_interval
+from xai_utils.models import load_model
+from xai_utils.models.embedded import TRAINED
+from xai_utils.models.strategies import NAMES, SHAPES, STRATEGIES
 
 VIT = """# vit-stamps
 
@@ -36,7 +38,7 @@ makes it an ImageNet classifier.
   frozen, give 112 channels on 14 x 14 cells; 2 x 2 of them are a token; 49 tokens and a class
   token, width 192, 3 heads, 12 blocks; the class token goes through one linear layer to 384
   dimensions (the embedding), and from there through one to 1000 logits.
-- **Training**: `python -m xai_utils.models.train_vit`, no labels. Distilled from the rest of
+- **Training**: `python -m training.train_vit`, no labels. Distilled from the rest of
   efficientnet-lite0 (logits, ConSE embedding, last feature map cell by cell), and captions of the
   stamps as a contrastive term. Recipe of the file: `{recipe}`.
 - **Data**: crops of {images} ImageNet pictures (without their labels), the training stamps of
@@ -70,7 +72,7 @@ share.
   frozen (they were trained on ImageNet **with labels**), 49 tokens and a class token, width 96, 3
   heads, 12 blocks. resnet-mini is timm's ResNet with one basic block in each of its four stages and
   half the channels, on pictures of 112 pixels; nothing in it was trained before.
-- **Training**: `python -m xai_utils.models.train_strategies`: the same start, the same pictures,
+- **Training**: `python -m training.train_strategies`: the same start, the same pictures,
   the same {views} views of each, the same number of steps. Supervised: cross-entropy over the
   captions. DINO, Barlow Twins, SwAV: lightly's losses, no labels. Recipes: vit-mini `{vit}`;
   resnet-mini `{resnet}`.
@@ -242,7 +244,7 @@ Networks that draw maps of one model each, in one pass: `load_explainer("vit-sta
 - **Shape**: a decoder of {weights} weights (vit-stamps) behind the frozen model: three depths of it
   and the picture itself, brought to 28 x 28 cells, told the class by the class's row of the model's
   head (`methods/explainers.py`).
-- **Training**: `python -m xai_utils.train_explainers`: soft deletion less insertion at S values of
+- **Training**: `python -m training.train_explainers`: soft deletion less insertion at S values of
   k, references black, mean and blur in turn, classes drawn in proportion to the square of the
   model's own softmax. Recipes: {recipes}.
 - **Data**: crops of {images} ImageNet pictures (without their labels), single stamps and scenes.

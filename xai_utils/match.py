@@ -3,10 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..types import Encoder
 
-
-def match(encoder: Encoder, h: Tensor, targets: Tensor, *, logit: bool = False) -> Tensor:
+def match(encoder, h: Tensor, targets: Tensor, *, logit: bool = False) -> Tensor:
     """How well embeddings fit their targets, (r,).
 
     h        (r, D)

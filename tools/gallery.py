@@ -6,7 +6,7 @@ import html
 import json
 from pathlib import Path
 
-from .papers import FAILS, HOLDS, OPEN, UNTESTABLE, claims
+from xai_utils.papers import FAILS, HOLDS, OPEN, UNTESTABLE, claims
 
 BLOCKS = {
     "0": "The kit",

@@ -1,7 +1,7 @@
 """Train vit-stamps: a small ViT behind a frozen convolutional stem, taught by the network that the
 stem comes from.
 
-    python -m xai_utils.models.train_vit --out build/vit-stamps [--images FOLDER] [--steps 4000]
+    python -m training.train_vit --out build/vit-stamps [--images FOLDER] [--steps 4000]
 
 The teacher is efficientnet-lite0; the student sees the teacher's features at stride 16 (Dosovitskiy
 et al. 2021, the hybrid). No labels: every picture is worth what the teacher says of it, and stamps
@@ -19,11 +19,19 @@ import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import save_file
 
-from ..data.scenes import compose
-from ..data.stamps import SIDE, paste, table
-from .embedded import TEMPERATURE, class_embeddings, conse_lite0, efficientnet_lite0, new_vit
-from .training import arguments, loop, one_recipe, sharded, split_images
-from .vision import fit
+from xai_utils.data.scenes import compose
+from xai_utils.data.stamps import SIDE, paste, table
+from xai_utils.images import fit
+from xai_utils.models.embedded import (
+    TEMPERATURE,
+    class_embeddings,
+    conse_lite0,
+    efficientnet_lite0,
+    new_vit,
+)
+from xai_utils.models.training import loop
+
+from .common import arguments, one_recipe, sharded, split_images
 
 PICTURE = 1_000_003  # keeps this script's random numbers apart from those of the data sets
 

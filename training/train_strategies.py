@@ -1,7 +1,7 @@
 """Train the encoders of models/strategies.py: the same start, the same views of the same pictures,
 four ways to learn.
 
-    python -m xai_utils.models.train_strategies --out build/strategies
+    python -m training.train_strategies --out build/strategies
         [--images FOLDER] [--only vit-mini-dino ...]
 
 Every picture is one stamp on a texture (or, half of them, on a crop of one of --images), cropped
@@ -21,12 +21,14 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.transforms import v2
 
-from ..data.scenes import ground
-from ..data.stamps import paste
-from .embedded import efficientnet_lite0, fold_norms
-from .strategies import NAMES, new_mini, parts_of
+from xai_utils.data.scenes import ground
+from xai_utils.data.stamps import paste
+from xai_utils.models.embedded import efficientnet_lite0, fold_norms
+from xai_utils.models.strategies import NAMES, new_mini, parts_of
+from xai_utils.models.training import loop
+
+from .common import arguments, one_recipe, sharded, split_images
 from .train_vit import Pictures
-from .training import arguments, loop, one_recipe, sharded, split_images
 
 VIEWS = 6  # of each picture
 STEPS = {"vit-mini": 800, "resnet-mini": 1200}  # the second has no trained stem to stand on

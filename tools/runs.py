@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m xai_utils.runs", description=__doc__)
+    parser = argparse.ArgumentParser(prog="tools/runs.py", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("prepare")
     commands.add_parser("index")
@@ -44,7 +44,7 @@ def main() -> int:
         if args.command == "prepare":
             prepare()
         elif args.command == "index":
-            from xai_utils.gallery import write_index
+            from gallery import write_index
 
             print(f"wrote {write_index(ROOT / 'figures')}")
         elif args.command == "refresh":

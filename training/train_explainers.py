@@ -1,6 +1,6 @@
 """Train the explainers that AHA needs, one for each model.
 
-    python -m xai_utils.train_explainers --out build/explainers
+    python -m training.train_explainers --out build/explainers
         [--images FOLDER] [--only vit-stamps ...]
 
 Pictures are those that vit-stamps was trained with: crops of --images, single stamps, scenes of one
@@ -18,10 +18,12 @@ import torch
 from safetensors.torch import save_file
 from torchvision.transforms import v2
 
-from .methods.aha import train_explainer
-from .models import fit, load_model
-from .models.train_vit import Pictures
-from .models.training import arguments, one_recipe, sharded, split_images
+from xai_utils.images import fit
+from xai_utils.methods.aha import train_explainer
+from xai_utils.models import load_model
+
+from .common import arguments, one_recipe, sharded, split_images
+from .train_vit import Pictures
 
 PLANS = {
     "vit-stamps": dict(s=1, share=1.0),

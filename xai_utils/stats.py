@@ -1,0 +1,35 @@
+"""Numbers about numbers: the scale of a map, the mean of many values and its interval."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def min_max(map: Tensor) -> Tensor:
+    """Each map scaled to [0, 1] by itself, (B, ...) -> (B, ...). A constant map has no scale: it is
+    cut to [0, 1]."""
+    axes = tuple(range(1, map.ndim))
+    low, high = map.amin(axes, keepdim=True), map.amax(axes, keepdim=True)
+    return torch.where(high > low, (map - low) / (high - low).clamp(min=1e-30), map.clamp(0, 1))
+
+
+def mean_interval(values, *, resamples: int = 2000, seed: int = 0) -> tuple[float, float, float]:
+    """Mean and 95 % percentile-bootstrap interval of per-sample values. For a difference, pass
+    paired differences.
+
+    The interval is (nan, nan) for a single value.
+    """
+    from scipy.stats import bootstrap
+
+    values = np.asarray(values, float)
+    if values.ndim != 1 or not len(values):
+        raise ValueError(f"values must be a non-empty list of numbers, got shape {values.shape}")
+    if len(values) == 1:
+        return float(values[0]), float("nan"), float("nan")
+    if np.ptp(values) == 0:
+        return (float(values[0]),) * 3
+    rng = np.random.default_rng(seed)
+    interval = bootstrap(
+        (values,), np.mean, n_resamples=resamples, method="percentile", rng=rng
+    ).confidence_interval
+    return float(values.mean()), float(interval.low), float(interval.high)
