@@ -28,15 +28,8 @@ def saliency(encoder: Encoder, inputs, targets: Tensor, *, chunk: int = 64) -> A
     split, z = start(encoder, inputs, targets, chunk)
     g = gradient(encoder, split, z, targets.to(z.device), chunk, logit=True)
     scores = g.norm(dim=-1) if isinstance(encoder, TextEncoder) else g.abs().amax(1)
-    return finished(
-        encoder,
-        split,
-        inputs,
-        z,
-        scores,
-        unit(targets, logit=True) + " per input unit",
-        signed=False,
-    )
+    counted = unit(targets, logit=True) + " per input unit"
+    return finished(encoder, split, inputs, z, scores, counted, signed=False)
 
 
 def integrated_gradients(

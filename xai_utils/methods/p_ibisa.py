@@ -189,22 +189,14 @@ def optimise_grids(
                     f"targets have {target.shape[1]} dimensions, {encoder.name} embeds into"
                     f" {h.shape[1]}"
                 )
-            a, l1, tv = (
-                distance(h, target[rows // n]),
-                area(m) / k,
-                total_variation(m) / k,
-            )  # (r,) each
+            a = distance(h, target[rows // n])  # (r,)
+            l1, tv = area(m) / k, total_variation(m) / k  # (r,) each
             if learned:
                 log_area, log_tv, t = leaves[1].unbind(1)
                 if phi == 0:  # no total variation, so no weight for it
                     tv, log_tv = 0 * tv, 0 * log_tv
-                loss = (
-                    a
-                    + (-log_area).exp() * l1
-                    + (-log_tv).exp() * tv
-                    + (log_area + log_tv) / t
-                    + (-t).exp()
-                )  # Eq. 8
+                loss = a + (-log_area).exp() * l1 + (-log_tv).exp() * tv  # Eq. 8
+                loss = loss + (log_area + log_tv) / t + (-t).exp()
             else:
                 loss = a + beta * l1 + phi * tv  # Eq. 6
             grads.append(torch.autograd.grad(loss.sum(), leaves))
