@@ -232,14 +232,15 @@ class Wanted:
             self.of_sets += [(k, label, m) for m, k in keys.items()]
             missing = {m: k for m, k in keys.items() if self.lacks(f"{k}/0")}
             if missing:
-                maps = [self.maps.get(self.map_key(case, label)) for case in cases]
+                maps = [self.maps[self.map_key(case, label)] for case in cases]
                 yield label, {m: self.together[m] for m in missing}, missing, picks, maps
 
     def keep(self, folder: Path, rows: list[dict], maps: list[dict]) -> None:
         for place, found, known in ((folder / "maps", maps, self.maps), (folder, rows, self.done)):
-            if found:
-                write_shard(place, found)
-                known.update({r["key"]: r for r in found})
+            whole = [r for r in found if known is self.done or not r["error"]]
+            if whole:
+                write_shard(place, whole)
+            known.update({r["key"]: r for r in found})
 
     def table(self) -> pd.DataFrame:
         rows = [row | self.values(key) if key else row for key, row in self.order]
@@ -292,7 +293,9 @@ def run_unit(model, task: dict, batch: int, methods, metrics, unit: list) -> tup
         try:
             ready.append((gather(model, [(sample, thing)], **task), missing))
         except Exception as error:
-            rows += [r for keys in missing.values() for r in failed(keys, error)]
+            for keys in missing.values():
+                more = failed(keys, error)
+                rows, maps = rows + more[0], maps + more[1]
     for label, method in methods.items():
         own = [(one, missing[label]) for one, missing in ready if label in missing]
         for i in range(0, len(own), batch):
@@ -308,7 +311,7 @@ def explained(label: str, method: Callable, metrics, own: list) -> tuple[list, l
         a = attribution(label, method, join([one for one, _ in own]))
     except Exception as error:
         if len(own) == 1:
-            return failed(own[0][1], error), []
+            return failed(own[0][1], error)
         parts = [explained(label, method, metrics, [case]) for case in own]
         return [r for rows, _ in parts for r in rows], [m for _, maps in parts for m in maps]
     rows, maps = [], []
@@ -321,9 +324,11 @@ def explained(label: str, method: Callable, metrics, own: list) -> tuple[list, l
     return rows, maps
 
 
-def failed(keys: dict[str, str], error: Exception) -> list[dict]:
+def failed(keys: dict[str, str], error: Exception) -> tuple[list, list]:
+    """(rows, maps) of a case without a map."""
     text, none = f"{type(error).__name__}: {error}", dict(forwards=0, backwards=0)
-    return [row(key, np.nan, text, none) for metric, key in keys.items() if metric != MAP]
+    rows = [row(key, np.nan, text, none) for metric, key in keys.items() if metric != MAP]
+    return rows, [dict(key=keys[MAP], error=text)] if MAP in keys else []
 
 
 def row(key: str, value: float, error: str, cost: dict[str, int], sample: str = "") -> dict:
@@ -340,9 +345,9 @@ def kept_map(key: str, map: torch.Tensor, loss: float, cost: dict[str, int]) -> 
 def run_set(model, task: dict, unit: tuple) -> list[dict]:
     """The rows of one method's metrics of sets."""
     label, metrics, keys, picks, maps = unit
-    cost = next((m for m in maps if m is not None), dict(forwards=0, backwards=0))
-    if lost := sum(m is None for m in maps):
-        error = f"ValueError: {lost} of {len(maps)} maps are missing, see this method's errors"
+    cost = next((m for m in maps if not m["error"]), dict(forwards=0, backwards=0))
+    if lost := [m["error"] for m in maps if m["error"]]:
+        error = f"{len(lost)} of {len(maps)} maps are missing, the first with {lost[0]}"
         return [row(f"{keys[m]}/0", np.nan, error, cost, "all") for m in metrics]
     model = worker_model(model) if isinstance(model, str) else model
     cases = gather(model, picks, **task)
