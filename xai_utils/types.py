@@ -112,7 +112,11 @@ class Encoder:
 
     @property
     def default_layer(self) -> int:
-        return round(self.depth * 9 / 12)
+        return self.layer_at(9 / 12)
+
+    def layer_at(self, share: float) -> int:
+        """The layer at a share of the depth: `layer_at(10 / 12)` is 10 of 12 blocks, 5 of 6."""
+        return round(self.depth * share)
 
     def _check_layer(self, layer: int) -> None:
         if self.parts is None:

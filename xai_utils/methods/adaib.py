@@ -85,7 +85,7 @@ def adaib(
         dict(sigma=sigma, lr=lr, tau=tau, beta=beta),
         clip,
     )
-    split = encoder.split(round(encoder.depth * 10 / 12) if layer is None else layer)
+    split = encoder.split(encoder.layer_at(10 / 12) if layer is None else layer)
 
     def embed(rows, i):
         like = z[i]

@@ -41,7 +41,7 @@ def grad_cam(
         raise ValueError(f"pool must be True or False, got {pool!r}")
     if layer is None:
         is_cnn = not isinstance(encoder, TextEncoder) and encoder.tokens is None
-        layer = encoder.depth if is_cnn else round(encoder.depth * 10 / 12)
+        layer = encoder.depth if is_cnn else encoder.layer_at(10 / 12)
     split = encoder.split(layer)
     with torch.no_grad():
         z = split.prefix(inputs)

@@ -58,7 +58,7 @@ def m2ib(
     for name, value in dict(sigma=sigma, lr=lr).items():
         check_number(name, value, 0, above=True)
     check_number("beta", beta, 0)
-    split = encoder.split(round(encoder.depth * 10 / 12) if layer is None else layer)
+    split = encoder.split(encoder.layer_at(10 / 12) if layer is None else layer)
     with torch.no_grad():
         z = split.prefix(inputs)
     copies, targets = copies if noise else 1, targets.to(z)
