@@ -91,7 +91,7 @@ def main():
             maps.append(
                 ratio(
                     lambda: forward(encoder, several),
-                    lambda: aha(explainer, encoder, several, classes),
+                    lambda: aha(encoder, several, classes, explainer=explainer),
                     repeats,
                 )
             )

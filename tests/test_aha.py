@@ -153,14 +153,14 @@ def explainer(red, tmp_path_factory):
 def test_the_trained_explainer_ranks_the_planted_patch_first(red, explainer):
     x, masks = with_patch(12, 1)
     x, classes = x.float() / 255, torch.ones(12, dtype=torch.long)
-    a = aha(explainer, red, x, classes)
+    a = aha(red, x, classes, explainer=explainer)
     assert (
         a.map.shape == (12, SIDE, SIDE) and a.cost == dict(forwards=1, backwards=0) and not a.trace
     )
     inside = torch.stack([m[k].mean() - m[~k].mean() for m, k in zip(a.map, masks)])
     highest = torch.stack([k.flatten()[m.argmax()] for m, k in zip(a.map, masks)])
     assert (inside > 1).all() and highest.float().mean() > 0.9
-    untrained = aha(Explainer(red, grid=8).eval(), red, x, classes).map
+    untrained = aha(red, x, classes, explainer=Explainer(red, grid=8).eval()).map
     assert (untrained.flatten(1).std(1) < 1e-3).all()
     noise = random_map(red, x, classes).map
     assert (deletion_auc(red, x, classes, a.map) < deletion_auc(red, x, classes, noise)).all()
@@ -170,7 +170,9 @@ def test_the_trained_explainer_ranks_the_planted_patch_first(red, explainer):
 def test_refinement_lowers_the_soft_loss_from_any_start(red):
     explainer = Explainer(red, grid=8).eval()  # untrained
     x, masks = with_patch(4, 2)
-    a = aha(explainer, red, x.float() / 255, torch.ones(4, dtype=torch.long), refine=6, s=3)
+    a = aha(
+        red, x.float() / 255, torch.ones(4, dtype=torch.long), explainer=explainer, refine=6, s=3
+    )
     assert a.trace["loss"].shape == (6, 4) and a.trace["scores"].shape == (7, 4, 8, 8)
     assert (a.trace["loss"][-1] < a.trace["loss"][0] - 0.05).all()
     assert a.cost == dict(forwards=1 + 6 * 6 * 3, backwards=6 * 6 * 3)
@@ -179,8 +181,8 @@ def test_refinement_lowers_the_soft_loss_from_any_start(red):
 def test_a_map_does_not_depend_on_its_company(red, explainer):
     x = with_patch(3, 3)[0].float() / 255
     classes = torch.tensor([1, 0, 1])
-    together = aha(explainer, red, x, classes, refine=2, s=2)
-    alone = aha(explainer, red, x[1:2], classes[1:2], refine=2, s=2, chunk=1)
+    together = aha(red, x, classes, explainer=explainer, refine=2, s=2)
+    alone = aha(red, x[1:2], classes[1:2], explainer=explainer, refine=2, s=2, chunk=1)
     assert torch.allclose(together.map[1], alone.map[0], atol=1e-4)
 
 
@@ -223,11 +225,11 @@ def test_a_training_that_is_stopped_goes_on(red, tmp_path, monkeypatch):
 def test_bad_input(red, explainer, conse):
     x, classes = with_patch(2, 0)[0].float() / 255, torch.ones(2, dtype=torch.long)
     with pytest.raises(ValueError, match="class targets must lie in 0..1"):
-        aha(explainer, red, x, classes + 1)
+        aha(red, x, classes + 1, explainer=explainer)
     with pytest.raises(ValueError, match="refine must be an integer of at least 0"):
-        aha(explainer, red, x, classes, refine=-1)
+        aha(red, x, classes, explainer=explainer, refine=-1)
     with pytest.raises(ValueError, match=r"takes images of \(32, 32\)"):
-        aha(explainer, conse.image, torch.rand(1, 3, 224, 224), torch.rand(1, 384))
+        aha(conse.image, torch.rand(1, 3, 224, 224), torch.rand(1, 384), explainer=explainer)
     with pytest.raises(
         ValueError, match="with blocks and a classifier head, got conse-lite0 image"
     ):
@@ -247,7 +249,7 @@ def test_the_shipped_explainers_draw_a_map_for_each_class(name):
     x = torch.stack([encoder.transform(s.image) for s in xu.load_dataset("photos")[:2]])
     with torch.no_grad():
         first, second = encoder.head(encoder(x)).topk(2).indices.T
-    a, b = aha(explainer, encoder, x, first), aha(explainer, encoder, x, second)
+    a, b = (aha(encoder, x, c, explainer=explainer) for c in (first, second))
     assert a.map.shape == (2, *encoder.image_size)
     assert (
         torch.allclose(a.map.mean((1, 2)), torch.zeros(2), atol=0.05)

@@ -292,11 +292,11 @@ def explainers_card(images: Path | None) -> str:
         methods = {
             "Grad-CAM": grad_cam,
             "random": random_map,
-            "AHA, not trained": partial(aha, Explainer(encoder).eval()),
+            "AHA, not trained": partial(aha, explainer=Explainer(encoder).eval()),
         }
         methods |= {
-            "AHA": partial(aha, explainer),
-            "AHA, T = 3": partial(aha, explainer, refine=3, s=2),
+            "AHA": partial(aha, explainer=explainer),
+            "AHA, T = 3": partial(aha, explainer=explainer, refine=3, s=2),
         }
         judged = {
             m: [

@@ -123,11 +123,11 @@ def check_trainable(encoder, pictures, batch) -> None:
 
 
 def aha(
-    explainer: Explainer,
     encoder: ImageEncoder,
     inputs: Tensor,
     targets: Tensor,
     *,
+    explainer: Explainer,
     refine: int = 0,
     s: int = 4,
     tau: float = TAU,
@@ -136,23 +136,32 @@ def aha(
 ) -> Attribution:
     """The map that a trained explainer draws in one pass, refined in a few steps if wanted (AHA).
 
+    encoder    the model to explain: asked only where `refine` is above 0, and then it may be
+               another than the explainer's backbone
+    inputs     (B, 3, H, W)
+    targets    (B,) class indices, or (B, D) embeddings
     explainer  from `load_explainer` or `train_explainer`; it sees the picture through its own
                backbone
-    encoder    the model to explain: asked only where `refine` is above 0, and then it may be
-               another than the backbone
-    targets    (B,) class indices, or (B, D) embeddings
     refine     T, steps down the soft deletion less insertion score of this one picture, averaged
                over black, mean and blur
     s          values of k at each of them
+    tau        temperature of the soft sort
     lr         length of a step, in units of the scores' spread: the gradient is scaled to a root
                mean square of 1
+    chunk      how many masked pictures are in memory at once; does not change the result beyond
+               rounding
     Returns a map (B, H, W): scores of G x G cells brought to pixels, mean 0, spread 1; only their
-    order has a meaning. trace, where T > 0: "loss" (T, B), soft deletion less insertion before each
-    step; "scores" (T + 1, B, G, G), the cells before the first step and after each. cost: 1 pass of
-    the explainer's backbone, and for each step 6 s passes of the encoder forward and as many
-    backward.
+    order has a meaning, and the map is signed because they are centred. trace, where T > 0: "loss"
+    (T, B), soft deletion less insertion before each step; "scores" (T + 1, B, G, G), the cells
+    before the first step and after each. cost: 1 pass of the explainer's backbone, and for each
+    step 6 s passes of the encoder forward and as many backward.
     """
     check_call(encoder, inputs, targets, classes=True)
+    if not isinstance(explainer, Explainer):
+        raise TypeError(
+            "explainer must come from load_explainer or train_explainer, got"
+            f" {type(explainer).__name__}"
+        )
     check_call(explainer.backbone, inputs, targets, classes=True)
     check_number("refine", refine, 0, integer=True)
     for name, value in dict(s=s, chunk=chunk).items():
@@ -186,9 +195,9 @@ def aha(
     )
     passes = 6 * s * refine
     return Attribution(
-        map=to_pixels(a, encoder.image_size),
+        map=to_pixels(a, tuple(x.shape[-2:])),
         unit="standardised rank score",
-        signed=False,
+        signed=True,
         trace=trace,
         cost=dict(forwards=1 + passes, backwards=passes),
     )
