@@ -14,7 +14,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/$(NB)*.ipynb))
 DONE := $(NOTEBOOKS:notebooks/%=build/$(PROFILE)/%)
 SOURCES := $(shell find xai_utils -name '*.py' -o -name '*.csv')
 
-.PHONY: help setup data reproduce test lab notebooks bench clean
+.PHONY: help setup data reproduce test format lab notebooks bench clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -47,6 +47,10 @@ build/$(PROFILE)/%.ipynb: notebooks/%.ipynb $(SOURCES) $(wildcard profiles/$(PRO
 test: build/.data  ## pytest, and nbval over the notebooks
 	OMP_NUM_THREADS=1 XAI_PROGRESS=0 $(PY) -m pytest -q -n 2 --dist loadfile --durations=8 \
 		--nbval-lax --nbval-sanitize-with nbval.cfg --nbval-cell-timeout 900 tests notebooks
+
+format: .venv/.ready  ## ruff over package, tests and notebooks, as `make test` wants them
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
 
 lab: build/.data  ## JupyterLab on the notebooks
 	$(PY) -m jupyter lab --notebook-dir=.

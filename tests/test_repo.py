@@ -1,6 +1,7 @@
 import ast
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -39,6 +40,13 @@ def test_environment_yml_installs_what_pyproject_says():
     ]  # pyproject's own list at the pinned versions
 
 
+@pytest.mark.parametrize("verb", [["check"], ["format", "--check"]], ids=lambda v: v[0])
+def test_one_written_width_for_package_tests_and_notebooks(verb):
+    run = [sys.executable, "-m", "ruff", *verb, "--quiet", "--no-cache", ROOT]
+    done = subprocess.run(run, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("path", PACKAGE, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_the_house_rules(path):
     text = path.read_text()
@@ -62,7 +70,7 @@ ORDER = [  # a module imports from its own row and from the rows above
     {"models"},
     {"methods"},
     {"metrics"},
-    {"cases", "shards", "evaluate"},
+    {"keys", "shards", "cases", "scoring", "rehearsal", "evaluate"},
     {"studies"},
     {"papers", "plots", "explorer"},
 ]
