@@ -14,6 +14,7 @@ from torch import nn
 
 import xai_utils as xu
 from xai_utils.data import Dataset, Sample, Thing
+from xai_utils.keys import describe
 from xai_utils.methods import random_map
 from xai_utils.metrics import (
     caption_ranks,
@@ -454,3 +455,38 @@ def test_score_takes_maps_of_ones_own_and_refuses_wrong_ones(conse):
         xu.score({"x": c.masks.float() * float("nan")}, c, [iou])
     with pytest.raises(TypeError, match="must return an Attribution"):
         xu.explain({"x": lambda encoder, inputs, targets: c.masks}, c)
+
+
+def test_aha_is_judged_like_every_method(tmp_path, classifier):
+    from xai_utils.methods import aha, load_explainer
+    from xai_utils.metrics import map_total_variation
+
+    explainer = load_explainer("efficientnet-lite0", device="cpu")
+    call = dict(model=classifier, dataset=pairs(2), target="predicted")
+    methods = {"aha": partial(aha, explainer=explainer)}
+    table = run(tmp_path, methods=methods, metrics=[map_total_variation], **call)
+    assert table.value.notna().all()
+    assert (table.forwards == 1).all()
+    with pytest.raises(ValueError, match="'aha'.*refine must be"):
+        run(tmp_path, methods={"aha": partial(aha, explainer=explainer, refine=-1)}, **call)
+
+
+def test_descriptions_of_what_a_function_may_use():
+    one, two = pd.DataFrame({"a": [1, 2]}), pd.DataFrame({"a": [1, 3]})
+    assert describe(one) != describe(two)
+    assert describe(np.mean) != describe(np.median)
+    assert describe({1, 2, 3}) == describe({3, 2, 1})
+    assert describe(nn.Sequential(nn.ReLU())) != describe(nn.Sequential(nn.GELU()))
+    net, same = Net(), Net()
+    assert describe(net) == describe(same)
+    same.act.slope = 0.1
+    assert describe(net) != describe(same)
+    cell = dict(generator=np.random.default_rng(0), __name__="__main__")
+    exec("def draws(encoder, inputs, targets):\n    return generator.normal()\n", cell)
+    with pytest.raises(TypeError, match="draws uses generator"):
+        describe(cell["draws"])
+    assert describe(recursive) == describe(recursive)
+
+
+def recursive(n):
+    return n and recursive(n - 1)

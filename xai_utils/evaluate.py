@@ -106,6 +106,7 @@ def evaluate(
         sweep(place)
     wanted.done = read_shards(folder)
     wanted.maps = read_shards(folder / "maps") if wanted.together else {}
+    done = 0.0
     work = partial(run_unit, model, task, batch, methods, wanted.alone)
     with tqdm(
         total=len(dataset) * len(methods),
@@ -114,7 +115,10 @@ def evaluate(
     ) as bar:
         for rows, maps, weight in run(client, work, wanted.units(dataset)):
             wanted.keep(folder, rows, maps)
-            bar.update(round(weight, 6))
+            done += weight
+            bar.initial = wanted.found  # the time left follows from what was computed
+            bar.n = round(wanted.found + done, 1)
+            bar.refresh()
         for rows in run(client, partial(run_set, model, task), wanted.sets()):
             wanted.keep(folder, rows, [])
     table = wanted.table()
@@ -154,6 +158,7 @@ class Wanted:
         self.metric_keys = {k: key_of(describe(f)) for k, f in metrics.items()}
         self.order: list[tuple[str, dict]] = []  # (key, what stands in the row whatever its value)
         self.cases: list[tuple] = []  # (sample, thing, name, key) of all that could be read
+        self.found = 0.0  # samples times methods that needed no computing
         self.of_sets: list[tuple[str, str, str]] = []  # (key, method, metric)
         self.done: dict[str, dict] = {}
         self.maps: dict[str, dict] = {}
@@ -171,6 +176,7 @@ class Wanted:
                 continue
             for thing in things:
                 missing = self.note(sample, thing, names.of(sample, thing), picture, asked)
+                self.found += (len(self.methods) - len(missing)) / len(things)
                 if missing:
                     waiting.append((sample, thing, missing, len(missing) / len(things)))
                 if sum(len(case[2]) for case in waiting) >= SHARD:
@@ -219,8 +225,11 @@ class Wanted:
         """A sample that cannot be read: one failed row for each method and metric."""
         row = self.head(name, name, "") | dict(value=np.nan, error=error, forwards=0, backwards=0)
         self.order += [
-            ("", row | dict(method=label, metric=m)) for label in self.methods for m in self.alone
+            ("", row | dict(method=label, metric=m))
+            for label in self.methods
+            for m in (*self.alone, *self.together)
         ]
+        self.found += len(self.methods)
 
     def sets(self) -> Iterator[tuple]:
         """(method, metric -> function, metric -> key, picks, maps) of what is missing of sets."""

@@ -17,6 +17,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 from torch import nn
@@ -77,6 +78,11 @@ def describe(value, seen: tuple[int, ...] = ()) -> list | str:
         return ["dataclass", describe(type(value), seen), *own]
     if isinstance(getattr(value, "__wrapped__", None), types.FunctionType):  # functools.cache
         return ["wrapped", name_of(type(value)), describe(value.__wrapped__, seen)]
+    if isinstance(value, (pd.DataFrame, pd.Series, pd.Index)):
+        rows = pd.util.hash_pandas_object(value).to_numpy()
+        return ["frame", repr(getattr(value, "columns", "")), digest(rows)]
+    if callable(value) and hasattr(value, "__name__") and is_library(value.__module__ or ""):
+        return ["library", name_of(value)]  # such as numpy's functions
     raise TypeError(
         f"{value!r} of type {name_of(type(value))} cannot be part of a row's key: give it a string"
         " attribute `key` that names all it depends on"
@@ -98,9 +104,16 @@ def function_key(function: types.FunctionType, seen) -> list:
             inside = sorted(names_in(function.__code__) & set(vars(value)))
             used += [[name, n, describe(vars(value)[n], seen)] for n in inside]
         else:
-            used.append([name, describe(value, seen)])
+            used.append([name, describe_global(function, name, seen)])
     given = [describe(v, seen) for v in (function.__defaults__, function.__kwdefaults__, cells)]
     return [function.__name__, code_digest(function.__code__), given, used]
+
+
+def describe_global(function: types.FunctionType, name: str, seen) -> list | str:
+    try:
+        return describe(function.__globals__[name], seen)
+    except TypeError as error:
+        raise TypeError(f"{function.__name__} uses {name}: {error}") from error
 
 
 def code_digest(code: types.CodeType) -> list:
@@ -133,8 +146,11 @@ def network_key(module: nn.Module, seen) -> list:
     """Structure, weights and buffers, mode, and the code of classes that are not a library's."""
     state = [[k, describe(v)] for k, v in sorted(module.state_dict().items())]
     kinds = sorted({type(m) for m in module.modules()}, key=name_of)
-    own = {k: v for k, v in vars(module).items() if not k.startswith("_")}
     classes = [describe(c, seen) for c in kinds]
+    own = [
+        [name, {k: v for k, v in vars(part).items() if not k.startswith("_")}]
+        for name, part in module.named_modules()
+    ]
     return [repr(module), state, classes, describe(own, seen)]
 
 

@@ -41,7 +41,7 @@ def rehearse(methods, metrics, model, modality: str, target: str) -> None:
 
 def try_options(what: str, function: Callable, given: dict) -> None:
     options = keywords_of(function)
-    if not options:
+    if not options or function.args:
         return
     if what.startswith("metrics"):  # a captioner is a model of its own: not to be run here
         options = {k: stop if callable(v) else v for k, v in options.items()}
