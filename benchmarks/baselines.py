@@ -89,9 +89,8 @@ def passes(encoder, inputs):
     """One forward and one backward pass to the pixels, or to the states of the words."""
     split = encoder.split(0)
     z = split.prefix(inputs) if isinstance(inputs, list) else inputs.clone()
-    valid, leaf = getattr(z, "valid", None), z.detach().requires_grad_()
-    leaf.valid = valid
-    h = split.suffix(leaf) if valid is not None else encoder(leaf)
+    leaf = z.detach().requires_grad_()
+    h = split.suffix(leaf, like=z) if isinstance(inputs, list) else encoder(leaf)
     torch.autograd.grad(h.sum(), leaf)
 
 

@@ -7,6 +7,7 @@ from PIL import Image
 
 import xai_utils as xu
 from xai_utils.images import fit
+from xai_utils.types import Latent
 
 TEXTS = ["a cat", "a man walks his big dog along the lake, slowly"]
 TIMM = [
@@ -123,8 +124,13 @@ def test_texts_of_different_lengths_keep_their_own_embeddings(conse, which):
             range(1, len(words) + 1)
         )  # one score per token, special tokens dropped
     assert tokens[0][-1] == "cat"
+    assert type(z) is Latent and type(z * 1.0) is type(z[:1]) is torch.Tensor
     with pytest.raises(ValueError, match="like="):
         split.suffix(z * 1.0)
+    rows = torch.tensor([1, 0, 1])
+    assert torch.allclose(
+        split.suffix(z[rows], like=z, rows=rows), together[rows], rtol=1e-4, atol=1e-5
+    )
 
 
 def test_conse_knows_its_pictures(conse):

@@ -56,20 +56,34 @@ class Parts:
     last: tuple[Callable, Callable] | None = None
 
 
+class Latent(Tensor):
+    """The features of texts at a layer, (B, T, width), as the prefix of a split returns them.
+
+    valid  (B, T) bool, the real tokens; False behind the end of shorter texts
+    What is computed from a latent is a plain tensor, which knows nothing of padding: `like=` names
+    the latent that it stems from.
+    """
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # as nn.Parameter has it
+    valid: Tensor
+
+
 @dataclass(frozen=True)
 class Split:
     """An encoder cut in two at the input of block `layer`: `suffix(prefix(x)) == encoder(x)`, bit
     for bit on a CPU.
 
-    prefix(inputs) -> z             (B, T, width) for token models, (B, C, h, w) for CNNs
-    suffix(z, like=None) -> (B, D)  `z` may be changed and may hold k copies of the batch one after
-                                    another; then `like` names the prefix's own z. Text needs it to
-                                    know which tokens are real.
-    to_map(scores, like=None)       (B, T) or (B, h, w) -> (B, H, W) pixel map, bilinear, extra
-                                    tokens dropped; for texts -> (B, T') one score per token without
-                                    special tokens, NaN-padded
-    channel_dim                     the axis of z that is neither sample nor place: -1 for tokens, 1
-                                    for CNNs
+    prefix(inputs) -> z        (B, T, width) for token models, (B, C, h, w) for CNNs; of texts a
+                               Latent
+    suffix(z, like=None, rows=None) -> (B, D)
+                               `z` may be changed; then `like` names the prefix's own z, which text
+                               needs to know the real tokens. Row k of z stems from sample rows[k]
+                               of `like`; rows None: z holds whole batches one after another.
+    to_map(scores, like=None)  (B, T) or (B, h, w) -> (B, H, W) pixel map, bilinear, extra tokens
+                               dropped; for texts -> (B, T') one score per token without special
+                               tokens, NaN-padded
+    channel_dim                the axis of z that is neither sample nor place: -1 for tokens, 1 for
+                               CNNs
     """
 
     prefix: Callable
@@ -181,7 +195,7 @@ class ImageEncoder(Encoder):
                 z = block(z)
             return z
 
-        def suffix(z, like=None):
+        def suffix(z, like=None, rows=None):
             for block in self.parts.blocks[layer:]:
                 z = block(z)
             return self.parts.tail(z)
@@ -238,12 +252,13 @@ class TextEncoder(Encoder):
             z = self.parts.stem(ids)
             for block in self.parts.blocks[:layer]:
                 z = block(z, valid)
-            z.valid = valid  # which tokens are real; `like=` hands it on to tensors made from z
+            z = z.as_subclass(Latent)
+            z.valid = valid
             return z
 
-        def suffix(z, like=None):
+        def suffix(z, like=None, rows=None):
             valid = real_tokens(z if like is None else like)
-            valid = valid.repeat(len(z) // len(valid), 1)  # (k B, T) for k copies of the batch
+            valid = valid.repeat(len(z) // len(valid), 1) if rows is None else valid[rows]
             for block in self.parts.blocks[layer:]:
                 z = block(z, valid)
             return self.parts.tail(z, valid)
@@ -278,11 +293,10 @@ class DualEncoder:
 
 
 def real_tokens(z: Tensor) -> Tensor:
-    """Which tokens of a text latent are real, (B, T) bool; set by `prefix`."""
-    valid = getattr(z, "valid", None)
-    if valid is None:
+    """Which tokens of a text latent are real, (B, T) bool."""
+    if not isinstance(z, Latent):
         raise ValueError(
             "this tensor does not know which tokens are padding: pass like=, the tensor that prefix"
             " returned"
         )
-    return valid
+    return z.valid

@@ -88,9 +88,7 @@ def adaib(
     split = encoder.split(encoder.layer_at(10 / 12) if layer is None else layer)
 
     def embed(rows, i):
-        like = z[i]
-        like.valid = z.valid[i] if hasattr(z, "valid") else None
-        return split.suffix(rows, like=like)
+        return split.suffix(rows, like=z, rows=i)
 
     with torch.no_grad():
         z = split.prefix(inputs)

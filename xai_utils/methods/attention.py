@@ -20,7 +20,7 @@ from ..batching import row_groups
 from ..checks import check_number
 from ..match import match
 from ..models.attention import allowed_tokens, attention_blocks
-from ..types import Attribution, Encoder
+from ..types import Attribution, Encoder, Latent
 
 
 def attention_rollout(encoder: Encoder, inputs, targets: Tensor, *, chunk: int = 64) -> Attribution:
@@ -178,15 +178,13 @@ def read(
     with torch.no_grad():
         z = split.prefix(inputs)
         for rows in row_groups(encoder, len(z), 1, chunk):
-            like = z[rows]
-            like.valid = None if not hasattr(z, "valid") else z.valid[rows]
 
-            def score(z, like=like, rows=rows):
-                return match(encoder, end.suffix(z, like=like), targets[rows], logit=True)
+            def score(last, rows=rows):
+                h = end.suffix(last, like=z, rows=rows)
+                return match(encoder, h, targets[rows], logit=True)
 
-            scores.append(
-                job(like, blocks[first:], allowed_tokens(encoder, like.valid), score)[:, 0]
-            )
+            allowed = allowed_tokens(encoder, z.valid[rows] if isinstance(z, Latent) else None)
+            scores.append(job(z[rows], blocks[first:], allowed, score)[:, 0])
     tokens = None if isinstance(inputs, Tensor) else encoder.tokenize(inputs)[2]
     map = split.to_map(torch.cat(scores), like=z).float().cpu()
     return Attribution(

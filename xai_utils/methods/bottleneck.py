@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..batching import progress, row_groups
 from ..match import match
-from ..types import Encoder
+from ..types import Encoder, Latent
 
 
 def compressed(z: Tensor, gate: Tensor, noise: Tensor | float, sigma: float) -> Tensor:
@@ -36,8 +36,9 @@ def log_match(encoder: Encoder, h: Tensor, targets: Tensor) -> Tensor:
 
 def real_elements(z: Tensor) -> Tensor:
     """1 where z holds a real token, 0 behind the end of shorter texts; broadcasts over z."""
-    valid = getattr(z, "valid", None)
-    return torch.ones(1, device=z.device) if valid is None else valid[..., None].to(z.dtype)
+    if isinstance(z, Latent):
+        return z.valid[..., None].to(z.dtype)
+    return torch.ones(1, device=z.device)
 
 
 def own_noise(z: Tensor, copies: int, seed: int):
@@ -48,8 +49,8 @@ def own_noise(z: Tensor, copies: int, seed: int):
     with one seed, so that its noise does not depend on its company, and is that of torch's global
     generator after `manual_seed(seed)`.
     """
-    valid = getattr(z, "valid", None)
-    lengths = [z.shape[1]] * len(z) if valid is None else valid.sum(1).tolist()
+    is_text = isinstance(z, Latent)
+    lengths = z.valid.sum(1).tolist() if is_text else [z.shape[1]] * len(z)
     generators = [torch.Generator().manual_seed(seed) for _ in lengths]
 
     def draw() -> Tensor:
@@ -68,6 +69,7 @@ def optimise_gates(
     fit,
     draw,
     *,
+    like=None,
     copies,
     beta,
     sigma,
@@ -87,6 +89,7 @@ def optimise_gates(
     fit     (r rows z', the samples i they stem from) -> (r,), what a z' that passed the gate is
             worth
     draw    the next step's noise, (B, copies, ...) shaped as z behind that
+    like    the prefix's own features where z is not they, as in Split
     beta    a number, or a function (*weights) -> (B,), one for each sample
     smooth  gates (b, ...) -> gates (b, ...), sample by sample
     weights what such a beta has to learn, each (B, ...), in the same Adam as the gates
@@ -96,7 +99,8 @@ def optimise_gates(
     loss, fit, kl and, of a function, beta (steps, B).
     """
     free = [torch.full_like(z, 5.0), *weights]
-    adam, real, history = torch.optim.Adam(free, lr=lr), real_elements(z), []
+    adam, history = torch.optim.Adam(free, lr=lr), []
+    real = real_elements(z if like is None else like)
     for _ in progress(range(steps), what):
         eps = draw().expand(len(z), copies, *z.shape[1:])
         leaves = [t.clone().requires_grad_() for t in free]

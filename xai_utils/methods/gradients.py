@@ -151,7 +151,7 @@ def start(
         return split, split.prefix(inputs)
     split = Split(
         lambda x: x,
-        lambda z, like=None: encoder(z),
+        lambda z, like=None, rows=None: encoder(z),
         lambda scores, like=None: scores,
         channel_dim=1,
     )
@@ -174,9 +174,8 @@ def slope(
     encoder, split: Split, z: Tensor, i: Tensor, x: Tensor, targets: Tensor, *, logit=False
 ) -> tuple[Tensor, Tensor]:
     """S (r,) and dS/dx of rows x (r, ...) that stem from samples i of z."""
-    like, x = z[i], x.detach().requires_grad_()
-    like.valid = z.valid[i] if hasattr(z, "valid") else None
-    s = match(encoder, split.suffix(x, like=like), targets, logit=logit)
+    x = x.detach().requires_grad_()
+    s = match(encoder, split.suffix(x, like=z, rows=i), targets, logit=logit)
     return s.detach(), torch.autograd.grad(s.sum(), x)[0]
 
 

@@ -73,19 +73,17 @@ def iba(
             else given_statistics(statistics, z)
         )
         x = (z - mu) / s  # in units of the noise: N(mu, s^2) becomes N(0, 1)
-        x.valid = getattr(z, "valid", None)
     targets = targets.to(z.device)
 
     def fit(rows, i):
-        like = z[i]
-        like.valid = None if x.valid is None else x.valid[i]
-        return log_match(encoder, split.suffix(rows * s[i] + mu[i], like=like), targets[i])
+        return log_match(encoder, split.suffix(rows * s[i] + mu[i], like=z, rows=i), targets[i])
 
     passed, trace = optimise_gates(
         encoder,
         x,
         fit,
-        own_noise(x, copies, seed),
+        own_noise(z, copies, seed),
+        like=z,
         copies=copies,
         beta=beta,
         sigma=1.0,

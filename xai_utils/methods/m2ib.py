@@ -2,11 +2,11 @@
 modality's?"""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..arguments import check_call
 from ..checks import check_number
+from ..match import match
 from ..types import Attribution, Encoder
 from .bottleneck import optimise_gates, own_noise
 
@@ -69,9 +69,7 @@ def m2ib(
     )
 
     def fit(rows, i):
-        like = z[i]
-        like.valid = z.valid[i] if hasattr(z, "valid") else None
-        return F.cosine_similarity(split.suffix(rows, like=like), targets[i])
+        return match(encoder, split.suffix(rows, like=z, rows=i), targets[i])
 
     passed, trace = optimise_gates(
         encoder,

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..arguments import check_call
 from ..batching import row_groups
 from ..checks import check_number
-from ..types import Attribution, Encoder
+from ..types import Attribution, Encoder, Latent
 
 
 @torch.enable_grad()
@@ -47,22 +47,20 @@ def nib(
     split = encoder.split(encoder.default_layer if layer is None else layer)
     with torch.no_grad():
         z = split.prefix(inputs)
-    targets, valid, points = targets.to(z), getattr(z, "valid", None), steps + 1
+    targets, points = targets.to(z), steps + 1
     scores, similarity = torch.zeros_like(z), torch.zeros(len(z), points, device=z.device)
     for rows in row_groups(encoder, len(z), points, chunk):
         i, k = rows // points, rows % points
-        like = z[i]
-        like.valid = None if valid is None else valid[i]
         t = (k / steps).to(z).view(-1, *[1] * (z.ndim - 1))
         x = (t * z[i]).requires_grad_()
-        s = F.cosine_similarity(split.suffix(x, like=like), targets[i])
+        s = F.cosine_similarity(split.suffix(x, like=z, rows=i), targets[i])
         (g,) = torch.autograd.grad(s.sum(), x)
         similarity[i, k] = s.detach()
         scores.index_add_(
             0, i, torch.where(t > 0, g * z[i] / steps, 0)
         )  # k = 0 is there for S(0) alone
     places = scores.sum(split.channel_dim)  # (B, T) or (B, h, w)
-    real = places if valid is None else places * valid
+    real = places * z.valid if isinstance(z, Latent) else places
     gap = real.flatten(1).sum(1) - (similarity[:, -1] - similarity[:, 0])
     tokens = None if isinstance(inputs, Tensor) else encoder.tokenize(inputs)[2]
     return Attribution(
