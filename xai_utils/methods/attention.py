@@ -169,7 +169,7 @@ def read(
     check_call(encoder, inputs, targets, texts=True, classes=True)
     check_number("chunk", chunk, 1, integer=True)
     blocks, depth = attention_blocks(encoder), encoder.depth
-    if not -depth <= first < depth:
+    if not isinstance(first, int) or not -depth <= first < depth:
         raise ValueError(
             f"first must be a block of {encoder.name}, 0 to {depth - 1}, got {first!r}"
         )

@@ -64,6 +64,8 @@ def iba(
     check_number("lr", lr, 0, above=True)
     for name, value in dict(beta=beta, smooth=smooth).items():
         check_number(name, value, 0)
+    if statistics is not None:
+        check_statistics(statistics)
     split = encoder.split(encoder.default_layer if layer is None else layer)
     with torch.no_grad():
         z = split.prefix(inputs)
@@ -108,7 +110,7 @@ def own_statistics(z: Tensor, channel_dim: int) -> tuple[Tensor, Tensor]:
     return mu.expand_as(z), s.clamp(min=FLOOR).expand_as(z)
 
 
-def given_statistics(statistics, z: Tensor) -> tuple[Tensor, Tensor]:
+def check_statistics(statistics) -> None:
     if (
         not isinstance(statistics, (tuple, list))
         or len(statistics) != 2
@@ -117,14 +119,19 @@ def given_statistics(statistics, z: Tensor) -> tuple[Tensor, Tensor]:
         raise TypeError("statistics must be two tensors, mean and standard deviation")
     for t in statistics:
         check_finite("statistics", t)
+    if (statistics[1] < 0).any():
+        raise ValueError("statistics holds a negative standard deviation")
+
+
+def given_statistics(statistics, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation shaped as z, whose own shape only the prefix tells."""
+    for t in statistics:
         if t.ndim >= z.ndim or any(
             n not in (1, size) for n, size in zip(t.shape[::-1], z.shape[::-1])
         ):
             raise ValueError(
                 f"statistics must broadcast to {tuple(z[0].shape)}, got {tuple(t.shape)}"
             )
-    if (statistics[1] < 0).any():
-        raise ValueError("statistics holds a negative standard deviation")
     mu, s = (t.detach().to(z).expand_as(z) for t in statistics)
     return mu, s.clamp(min=FLOOR)
 

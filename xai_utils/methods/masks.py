@@ -7,11 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..checks import check_number
+
 
 def grid_size(image_size: tuple[int, int], rate: int | None) -> tuple[int, int]:
     """(h, w) = (H // l, W // l) (Sec. 3.2). rate None: the paper's 32, for smaller images what
     gives 7 cells a side."""
-    rate = rate or min(32, max(1, min(image_size) // 7))
+    if rate is None:
+        rate = min(32, max(1, min(image_size) // 7))
+    check_number("rate", rate, 1, integer=True)
     h, w = image_size[0] // rate, image_size[1] // rate
     if h < 2 or w < 2:
         raise ValueError(

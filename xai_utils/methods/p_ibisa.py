@@ -87,6 +87,8 @@ def p_ibisa(
     for name, value in dict(beta=beta, phi=phi).items():
         if value is not None:
             check_number(name, value, 0)
+    if k is not None:
+        check_number("k", k, 0, above=True)
     if why not in ("similar", "different", "contrast"):
         raise ValueError(f'why must be "similar", "different" or "contrast", got {why!r}')
     if align not in ("cosine", "mse") or (align == "mse" and why != "similar"):

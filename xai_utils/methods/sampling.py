@@ -48,7 +48,8 @@ def rise(
     cells over the tokens, special ones among them.
     """
     check_call(encoder, inputs, targets, texts=True, classes=True)
-    masks = masks or (200 if isinstance(encoder, TextEncoder) else 6000)
+    if masks is None:
+        masks = 200 if isinstance(encoder, TextEncoder) else 6000
     for name, value in dict(masks=masks, cells=cells, chunk=chunk).items():
         check_number(name, value, 1, integer=True)
     check_number("p", p, 0, above=True)

@@ -1,5 +1,7 @@
 """Text encoders of the BERT family: token states averaged over the real tokens."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -57,7 +59,7 @@ def wrap_bert(
         return finish((z * keep).sum(1) / keep.sum(1))  # (B, D)
 
     layers = tuple(model.encoder.layer)
-    return TextEncoder(
+    encoder = TextEncoder(
         name=name,
         device=device,
         whole=None,
@@ -66,3 +68,5 @@ def wrap_bert(
         blank=tokenizer.pad_token_id,
         weights=dict(model.named_parameters()),
     )
+    with torch.no_grad():
+        return replace(encoder, dim=encoder(["a photo of a cat"]).shape[1])
