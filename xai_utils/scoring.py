@@ -273,7 +273,7 @@ def check_metrics(metrics, modality: str, masks: bool, others: bool) -> None:
                 f"{what} judges maps of {' and '.join(function.sides)}, not {modality}"
             )
         if getattr(function, "level", "map") == "map":
-            if not {"encoder", "inputs", "targets", "map"} <= set(signature(what, metric)):
+            if not {"encoder", "inputs", "targets", "map"} <= set(signature(what, function)):
                 raise ValueError(f"{what} does not judge single maps: call it on its own")
             check_keywords(what, metric, ("encoder", "inputs", "targets", "map"), needs_of(metric))
         else:
