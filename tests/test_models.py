@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import open_clip
 import pytest
@@ -125,6 +127,8 @@ def test_texts_of_different_lengths_keep_their_own_embeddings(conse, which):
         )  # one score per token, special tokens dropped
     assert tokens[0][-1] == "cat"
     assert type(z) is Latent and type(z * 1.0) is type(z[:1]) is torch.Tensor
+    first = replace(text, special=(0, 1)).split(2).to_map(scores, like=z)  # a tower without a start
+    assert torch.equal(first[:, 1:].isnan(), m.isnan()) and not first[:, 0].any()
     with pytest.raises(ValueError, match="like="):
         split.suffix(z * 1.0)
     rows = torch.tensor([1, 0, 1])

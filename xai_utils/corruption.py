@@ -42,7 +42,8 @@ def blanked(encoder, texts: list[str], map: Tensor, percentile: float) -> tuple[
     original end (A14)."""
     ids, valid, tokens = encoder.tokenize(texts)
     ids = ids.clone()
-    for row, s in zip(ids, check_text_map(map, [len(t) for t in tokens])):
+    scores = check_text_map(map, [len(t) for t in tokens])
+    for row, own, s in zip(ids, encoder.words(valid), scores):
         above = (s > s.quantile(percentile / 100)).to(ids.device)
-        row[1 : 1 + len(s)] = row[1 : 1 + len(s)].masked_fill(above, encoder.blank)
+        row[own] = row[own].masked_fill(above, encoder.blank)
     return ids, valid

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from .checks import check_images, check_texts
 
+SPECIAL = (1, 1)  # tokens in front of a text's words and behind them, as BERT and CLIP have them
+
 
 @dataclass(frozen=True)
 class Attribution:
@@ -217,13 +219,15 @@ class TextEncoder(Encoder):
     """An encoder of texts, list of B strings -> (B, D). Each text gets the embedding that it has
     alone.
 
-    tokenize  list[str] -> (ids (B, T), valid (B, T) bool, tokens without the special first and last
-              one)
+    tokenize  list[str] -> (ids (B, T), valid (B, T) bool, the words: B lists of token strings
+              without special ones)
+    special   special tokens (in front of, behind) a text's words
     blank     id of the padding token, which stands for a word taken away
     causal    True where a token sees only those before it and the last real one is read off (CLIP)
     """
 
     tokenize: Callable
+    special: tuple[int, int] = SPECIAL
     blank: int = 0
     causal: bool = False
 
@@ -233,6 +237,10 @@ class TextEncoder(Encoder):
             return self.whole(texts)
         ids, valid, _ = self.tokenize(texts)
         return self.encode_ids(ids, valid)
+
+    def words(self, valid: Tensor) -> Tensor:
+        """Which of the real tokens `valid` are words, neither special nor padding: (B, T) bool."""
+        return words(valid, self.special)
 
     def encode_ids(
         self, ids: Tensor, valid: Tensor, weight: Tensor | None = None, blank: int | None = None
@@ -265,9 +273,9 @@ class TextEncoder(Encoder):
 
         def to_map(scores, like=None):
             valid = real_tokens(scores if like is None else like)
-            last = valid.sum(1, keepdim=True) - 1  # the closing special token
-            place = torch.arange(valid.shape[1], device=valid.device)
-            return scores.masked_fill(place >= last, float("nan"))[:, 1 : int(last.max())]
+            front, behind = self.special
+            own = scores.masked_fill(~self.words(valid), float("nan"))
+            return own[:, front : int(valid.sum(1).max()) - behind]
 
         return Split(prefix, suffix, to_map, channel_dim=-1)
 
@@ -290,6 +298,13 @@ class DualEncoder:
     def encode_text(self, texts: list[str]) -> Tensor:
         """B strings -> (B, D), without gradients."""
         return self.text(texts)
+
+
+def words(valid: Tensor, special: tuple[int, int] = SPECIAL) -> Tensor:
+    """Which of the real tokens `valid` (B, T) are left between `special` ones in front and behind,
+    (B, T) bool."""
+    place = torch.arange(valid.shape[1], device=valid.device)
+    return (place >= special[0]) & (place < valid.sum(1, keepdim=True) - special[1])
 
 
 def real_tokens(z: Tensor) -> Tensor:

@@ -165,8 +165,7 @@ def blank(encoder: Encoder, inputs, z: Tensor) -> Tensor:
     if not isinstance(encoder, TextEncoder):
         return torch.zeros_like(z)
     ids, valid, _ = encoder.tokenize(inputs)
-    place, last = torch.arange(valid.shape[1], device=valid.device), valid.sum(1, keepdim=True) - 1
-    return encoder.parts.stem(ids, (place == 0) | (place == last))
+    return encoder.parts.stem(ids, valid & ~encoder.words(valid))
 
 
 @torch.enable_grad()

@@ -23,7 +23,7 @@ def masked_images(encoder: ImageEncoder, x: Tensor) -> Callable:
 
 
 def masked_text(encoder: TextEncoder, ids: Tensor) -> Callable:
-    """The same for one text, ids (T + 2,) with its two special tokens: from (r, 1, T) to masks (r,
+    """The same for one text, ids (T + 2,) with its special tokens: from (r, 1, T) to masks (r,
     1, T) and (r, D).
 
         e_i <- m_i e_i + (1 - m_i) e_blank,  m = sigmoid(g),  i = 1..T
@@ -35,7 +35,7 @@ def masked_text(encoder: TextEncoder, ids: Tensor) -> Callable:
 
     def look(g, _):
         m = torch.sigmoid(g)  # (r, 1, T)
-        weight = F.pad(m[:, 0], (1, 1), value=1.0)  # (r, T + 2)
+        weight = F.pad(m[:, 0], encoder.special, value=1.0)  # (r, T + 2)
         rows = len(m), -1
         return m, encoder.encode_ids(ids.expand(rows), valid.expand(rows), weight, encoder.blank)
 

@@ -145,7 +145,7 @@ def masked_image(encoder, x, target, m):
 
 
 def masked_text(encoder, ids, target, m):
-    weight = F.pad(m, (1, 1), value=1.0)  # special tokens stay
+    weight = F.pad(m, encoder.special, value=1.0)  # special tokens stay
     h = encoder.encode_ids(
         ids.expand(len(m), -1), torch.ones_like(weight, dtype=torch.bool), weight
     )

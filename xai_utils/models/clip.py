@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from ..images import image_transform
-from ..types import DualEncoder, ImageEncoder, Parts, TextEncoder
+from ..types import DualEncoder, ImageEncoder, Parts, TextEncoder, words
 from .text import weighted
 from .vision import chain, checked, device_of, frozen, probe_image, timm_parts
 
@@ -90,14 +90,11 @@ def text_tower(model, tokenizer, device, name) -> TextEncoder:
         )  # where CLIP reads the text off
         length = int(last.max()) + 1
         valid = torch.arange(length, device=device) <= last[:, None]
+        ids = ids[:, :length]  # causal attention: what comes after the end changes nothing
         tokens = [
-            [spell(tokenizer, i) for i in row[1:n].tolist()] for row, n in zip(ids, last.tolist())
+            [spell(tokenizer, i) for i in row[own].tolist()] for row, own in zip(ids, words(valid))
         ]
-        return (
-            ids[:, :length],
-            valid,
-            tokens,
-        )  # causal attention: what comes after the end changes nothing
+        return ids, valid, tokens
 
     def stem(ids, weight=None, blank=None):
         x = weighted(text.token_embedding, ids, weight, blank)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from ..types import Parts, TextEncoder
+from ..types import Parts, TextEncoder, words
 from .vision import device_of, frozen
 
 
@@ -35,8 +35,8 @@ def wrap_bert(
         ).to(device)
         ids, valid = batch["input_ids"], batch["attention_mask"].bool()
         tokens = [
-            tokenizer.convert_ids_to_tokens(row[keep][1:-1].tolist())
-            for row, keep in zip(ids, valid)
+            tokenizer.convert_ids_to_tokens(row[own].tolist())
+            for row, own in zip(ids, words(valid))
         ]
         return ids, valid, tokens
 
