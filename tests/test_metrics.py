@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import xai_utils as xu
 from xai_utils.methods import centred_gaussian, ones_map, random_map
 from xai_utils.metrics import (
+    boundary_f,
     box_masks,
     confidence_drop,
     confidence_increase,
@@ -314,3 +315,17 @@ def test_a_centred_gaussian_is_highest_in_the_middle_and_knows_nothing():
         map[0, :, 15] / map[0, :, 15].max(),
         torch.exp(-8 * (torch.linspace(-0.5, 0.5, 20) ** 2 - (0.5 / 19) ** 2)),
     )
+
+
+def test_boundary_f_by_hand():
+    masks = torch.zeros(2, 40, 40, dtype=torch.bool)
+    masks[:, 10:20, 10:20] = True
+    inputs = torch.zeros(2, 3, 40, 40)
+    far = torch.zeros(40, 40)
+    far[28:38, 28:38] = 1
+    found = boundary_f(None, inputs, None, torch.stack([masks[0].float(), far]), masks=masks)
+    assert found.tolist() == [1, 0]
+    near = torch.zeros(2, 40, 40)
+    near[:, 12:22, 10:20] = 1  # two pixels lower: within reach of three, not of one
+    assert boundary_f(None, inputs, None, near, masks=masks).tolist() == [1, 1]
+    assert (boundary_f(None, inputs, None, near, masks=masks, reach=1) < 1).all()

@@ -25,6 +25,7 @@ from xai_utils.metrics import (
     roar_plus,
     zero_shot_roar,
 )
+from xai_utils.scoring import tabulate
 from xai_utils.types import Attribution
 
 NONE = dict(forwards=0, backwards=0)
@@ -490,3 +491,12 @@ def test_descriptions_of_what_a_function_may_use():
 
 def recursive(n):
     return n and recursive(n - 1)
+
+
+def test_values_of_ones_own_become_rows(conse):
+    c = xu.cases(conse, xu.load_dataset("photos")[:2])
+    table = tabulate({"mine": {"area": torch.tensor([1.0, 2.0])}}, c)
+    assert table.value.tolist() == [1, 2]
+    assert table["sample"].tolist() == c.names
+    with pytest.raises(ValueError, match=r"values\['mine'\]\['area'\] must hold 2 values"):
+        tabulate({"mine": {"area": torch.ones(3)}}, c)

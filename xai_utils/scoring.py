@@ -97,6 +97,25 @@ def score(maps: dict[str, Attribution | Tensor], cases: Cases, metrics) -> pd.Da
     return table
 
 
+def tabulate(values: dict[str, dict[str, Tensor]], cases: Cases) -> pd.DataFrame:
+    """Values that were computed otherwise, as rows like those of `score`.
+
+    values  method -> metric -> (n,), one value a case
+    """
+    cost, rows = dict(forwards=0, backwards=0), []
+    for label, found in values.items():
+        for metric, column in found.items():
+            if len(column) != len(cases):
+                raise ValueError(
+                    f"values[{label!r}][{metric!r}] must hold {len(cases)} values, one a case, got"
+                    f" {len(column)}"
+                )
+            rows += [
+                tidy(cases, i, label, metric, float(v), "", cost) for i, v in enumerate(column)
+            ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
 def as_attribution(value) -> Attribution:
     if isinstance(value, Attribution):
         return value

@@ -13,6 +13,13 @@ def min_max(map: Tensor) -> Tensor:
     return torch.where(high > low, (map - low) / (high - low).clamp(min=1e-30), map.clamp(0, 1))
 
 
+def ranked(map: Tensor) -> Tensor:
+    """Each map's values replaced by their ranks, (B, H, W) -> (B, H, W) in 0..1, the largest last:
+    all that a metric sees which takes pixels away in order."""
+    flat = map.flatten(1)
+    return (flat.argsort(1).argsort(1) / flat.shape[1]).view(map.shape)
+
+
 def mean_interval(values, *, resamples: int = 2000, seed: int = 0) -> tuple[float, float, float]:
     """Mean and 95 % percentile-bootstrap interval of per-sample values. For a difference, pass
     paired differences.

@@ -203,6 +203,11 @@ def aha(
     )
 
 
+def refined_maps(a: Attribution, size: tuple[int, int]) -> Tensor:
+    """The maps before the first step of refinement and after each, (T + 1, B, H, W)."""
+    return torch.stack([to_pixels(scores.flatten(1), size) for scores in a.trace["scores"]])
+
+
 def to_pixels(scores: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, G G) -> (B, H, W) float32 on the CPU, bilinear."""
     g = round(scores.shape[1] ** 0.5)

@@ -11,6 +11,7 @@ from .captions import blip_captioner, cap_lerf, cap_morf, retrieval_captioner
 from .confidence import confidence_drop, confidence_increase
 from .cost import cost
 from .localization import (
+    boundary_f,
     box_masks,
     energy_in_mask,
     iou,
@@ -35,6 +36,7 @@ from .sanity import completeness_gap, mismatch_auc, randomisation_test
 
 __all__ = [
     "blip_captioner",
+    "boundary_f",
     "box_masks",
     "cap_lerf",
     "cap_morf",
