@@ -3,7 +3,7 @@
 from . import photos, scenes, stamps
 from .debian import DataMissing
 from .pairs import mismatched, thirds
-from .recognised import recognised
+from .recognised import confident, recognised
 from .samples import Dataset, Sample, Thing
 from .stamps import SPLITS
 
@@ -15,6 +15,7 @@ __all__ = [
     "Dataset",
     "Sample",
     "Thing",
+    "confident",
     "load_dataset",
     "mismatched",
     "recognised",

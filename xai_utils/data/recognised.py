@@ -1,16 +1,18 @@
-"""Which stamps does a dual encoder know by name? Maps for words it does not know say nothing about
-the method."""
+"""Which stamps does a dual encoder know by name, and of which pictures is a classifier sure? Maps
+for what a network does not know say nothing about the method."""
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
-from ..types import DualEncoder
+from ..checks import check_number
+from ..types import DualEncoder, ImageEncoder
 from .cache import prepared
-from .samples import Dataset
+from .samples import Dataset, Sample
 from .stamps import stamps, table
 
 
@@ -52,3 +54,26 @@ def embed(model: DualEncoder, samples) -> torch.Tensor:
     return F.normalize(
         model.encode_image(torch.stack([model.image.transform(s.image) for s in samples])), dim=-1
     )
+
+
+@torch.no_grad()
+def confident(
+    encoder: ImageEncoder, dataset: Iterable[Sample], n: int, *, least: float
+) -> list[Sample]:
+    """The first n samples whose leading class has a probability of at least `least`, whatever the
+    class; fewer where the data set holds no more.
+
+    encoder  an image encoder with a head
+    dataset  is looked at in its own order, one picture at a time, and no further than needed
+    Raises ValueError for an encoder without a head.
+    """
+    check_number("n", n, 0, integer=True)
+    check_number("least", least, 0)
+    if encoder.head is None:
+        raise ValueError(f"{encoder.name} has no classifier head: it is sure of no class")
+    found, samples = [], iter(dataset)
+    while len(found) < n and (sample := next(samples, None)):
+        x = encoder.transform(sample.image)[None]
+        if encoder.head(encoder(x)).softmax(1).max() >= least:
+            found.append(sample)
+    return found

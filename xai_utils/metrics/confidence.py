@@ -130,22 +130,20 @@ def kept_text(
     ids, valid, tokens = encoder.tokenize(texts)
     lengths = [len(t) for t in tokens]
     scores = check_text_map(map, lengths)
-    released = protocol.endswith("-released")
+    words, released = encoder.words(valid), protocol.endswith("-released")
     if released:  # no special tokens, positions begin with the first word
-        ids = ids[:, 1 : 1 + max(lengths)]
-        ends = torch.tensor(lengths, device=ids.device)[:, None]
-        valid = torch.arange(ids.shape[1], device=ids.device) < ends
-    start = 0 if released else 1
+        start = encoder.special[0]
+        ids = ids[:, start : start + max(lengths)]
+        words = valid = words[:, start : start + max(lengths)]
     changed, weight = ids.clone(), torch.ones(ids.shape, device=ids.device)
-    for row, s in enumerate(scores):
-        place = slice(start, start + len(s))
+    for row, (own, s) in enumerate(zip(words, scores)):
         if protocol.startswith("m2ib"):
             dropped = (s <= s.quantile(0.5)).to(ids.device)
             blank = 0 if released else encoder.blank
-            changed[row, place] = changed[row, place].masked_fill(dropped, blank)
+            changed[row, own] = changed[row, own].masked_fill(dropped, blank)
         else:
             s = min_max(s[None])[0].to(ids.device)
-            weight[row, place] = all_occurrences(ids[row, place], s) if released else s
+            weight[row, own] = all_occurrences(ids[row, own], s) if released else s
     if released and encoder.causal:
         kept = encoder.encode_ids(changed, up_to_largest(changed, valid), weight)
         return kept, encoder.encode_ids(ids, up_to_largest(ids, valid))
