@@ -21,7 +21,7 @@ class Attribution:
     map     (B, H, W) float32 on the CPU for images; (B, T) for texts, NaN behind the end of shorter
             texts. Raw: as the method defines it, never rescaled.
     unit    what one unit of `map` is ("mask value", "bits", "cosine", ...)
-    signed  True if negative values mean evidence against
+    signed  True if negative values may appear: evidence against, or scores around 0
     trace   name -> tensor with one leading entry per optimisation step, empty for methods without
             steps
     cost    {"forwards": ..., "backwards": ...}: encoder passes per sample
