@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from xai_utils.data import DataMissing, load_dataset, recognised
+from xai_utils.data import DataMissing, confident, load_dataset, recognised
 from xai_utils.data import stamps as stamps_module
 from xai_utils.data.cache import MANIFEST, cache_folder, prepared
 
@@ -241,3 +241,28 @@ def test_a_bad_stamps_source_is_named(empty_cache, monkeypatch, what):
 def test_captions(tmp_path, line, caption):
     (tmp_path / "x.txt").write_text(line + "\nmore", encoding="utf-8")
     assert stamps_module.read_caption(tmp_path / "x.png") == caption
+
+
+def test_confident_takes_the_first_pictures_that_a_classifier_is_sure_of(classifier):
+    photos = load_dataset("photos")
+    some = confident(classifier, photos, 3, least=0.3)
+    with torch.no_grad():
+        sure = [
+            s.id
+            for s in photos
+            if classifier.head(classifier(classifier.transform(s.image)[None])).softmax(1).max()
+            >= 0.3
+        ]
+    assert [s.id for s in some] == sure[:3]
+    assert confident(classifier, photos, 0, least=0.3) == []
+    assert confident(classifier, photos[:2], 5, least=1.0) == []  # none of them
+
+    def unread():
+        yield photos[0]
+        raise AssertionError("one picture was enough")
+
+    assert [s.id for s in confident(classifier, unread(), 1, least=0.0)] == [photos[0].id]
+    with pytest.raises(ValueError, match="no classifier head"):
+        confident(replace(classifier, head=None), photos, 1, least=0.3)
+    with pytest.raises(ValueError, match="n must be an integer of at least 0"):
+        confident(classifier, photos, -1, least=0.3)

@@ -13,6 +13,7 @@ from xai_utils.metrics import (
     lerf,
     morf,
     negative_perturbation_auc,
+    occlusion_drop,
     perturbation_curve,
     positive_perturbation_auc,
 )
@@ -298,3 +299,25 @@ def test_blip_captioner_undoes_the_normalisation(conse):
     assert len(captions) == 2
     assert captions[0] == captions[1]
     assert torch.allclose(seen[0].mean((1, 2)), torch.tensor(conse.image.mean))
+
+
+def test_occlusion_drop_is_what_the_class_loses_without_a_region(classifier):
+    x = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    regions = torch.zeros(2, 2, 224, 224, dtype=torch.bool)
+    regions[:, 0, :100], regions[:, 1, :, 150:] = True, True
+    classes = torch.tensor([3, 281])
+    found = occlusion_drop(classifier, x, classes, regions)
+    with torch.no_grad():
+        for i in range(2):
+            p = classifier.head(classifier(x[i : i + 1])).log_softmax(1)[0, classes[i]]
+            for k in range(2):
+                part = x[i : i + 1].clone()
+                part[:, :, regions[i, k]] = 0
+                q = classifier.head(classifier(part)).log_softmax(1)[0, classes[i]]
+                assert found[i, k] == pytest.approx((p - q).item(), abs=1e-3)
+    with pytest.raises(ValueError, match="holds an empty mask"):
+        occlusion_drop(classifier, x, classes, torch.zeros_like(regions))
+    with pytest.raises(ValueError, match="must be a bool tensor of shape"):
+        occlusion_drop(classifier, x, classes, regions[:, 0])
+    with pytest.raises(ValueError, match="must be class indices"):
+        occlusion_drop(classifier, x, classifier(x).detach(), regions)

@@ -3,7 +3,7 @@
 
 What judges a method or a whole set instead of single maps has a signature of its own: `roar_plus`,
 `randomisation_test`, `completeness_gap`, `mismatch_auc`, `cost`, `rank_correlation`,
-`caption_ranks`.
+`caption_ranks`, `occlusion_drop`.
 """
 
 from ..stats import mean_interval, min_max
@@ -27,6 +27,7 @@ from .perturbation import (
     lerf,
     morf,
     negative_perturbation_auc,
+    occlusion_drop,
     perturbation_curve,
     positive_perturbation_auc,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "mismatch_auc",
     "morf",
     "negative_perturbation_auc",
+    "occlusion_drop",
     "perturbation_curve",
     "pointing_game",
     "positive_perturbation_auc",

@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..arguments import check_metric
+from ..arguments import check_call, check_metric
 from ..batching import row_groups
 from ..checks import check_number
 from ..corruption import REFERENCES, reference_image
 from ..match import match
 from ..types import ImageEncoder
 from .base import metric
+from .localization import check_masks
 
 
 @torch.no_grad()
@@ -234,3 +235,34 @@ def hit_area(encoder, inputs, targets, map, first, chunk) -> Tensor:
             chunk=chunk,
         )
     )
+
+
+@torch.no_grad()
+def occlusion_drop(
+    encoder: ImageEncoder, inputs: Tensor, targets: Tensor, regions: Tensor, *, chunk: int = 64
+) -> Tensor:
+    """What the class loses without each region, log p(x) - log p(x without it), (B, K), in nats.
+
+    targets  (B,) class indices
+    regions  (B, K, H, W) bool, none of them empty; a region is occluded by 0, the mean colour of
+             normalised images (Zeiler and Fergus 2014, who slide one grey square)
+    The largest of a row is the region that the class rests on; below 0: the class gains.
+    """
+    check_call(encoder, inputs, targets, classes=True)
+    check_number("chunk", chunk, 1, integer=True)
+    if targets.ndim != 1:
+        raise ValueError(f"targets must be class indices (B,), got {tuple(targets.shape)}")
+    if not isinstance(regions, Tensor) or regions.ndim != 4:
+        raise ValueError("regions must be a bool tensor of shape (B, K, H, W)")
+    for region in regions.unbind(1):
+        check_masks(region, inputs)
+    whole = torch.ones_like(regions[:, :1])
+    kept = torch.cat([whole, ~regions], 1).to(encoder.device)  # (B, 1 + K, H, W)
+    x, targets = inputs.to(encoder.device), targets.to(encoder.device)
+    b, n, values = *kept.shape[:2], []
+    for rows in row_groups(encoder, b, n, chunk):
+        i = rows // n
+        h = encoder(x[i] * kept.flatten(0, 1)[rows, None])
+        values.append(encoder.head(h).log_softmax(1).gather(1, targets[i, None])[:, 0])
+    p = torch.cat(values).unflatten(0, (b, n)).float().cpu()
+    return p[:, :1] - p[:, 1:]
