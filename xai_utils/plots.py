@@ -114,6 +114,46 @@ def outline(ax, mask, colour: str = "white", width: float = 0.9) -> None:
         ax.contour(np.asarray(mask, float), [0.5], colors=colour, linewidths=width)
 
 
+def gallery(maps: dict, cases, *, blocks: int = 1, side: float = 1.0) -> Figure:
+    """Maps of images by method: a row for each method, a column for each case, on top the pictures
+    and what their targets are called. The named thing is outlined where it is known.
+
+    maps    label -> Attribution, as `explain` gives it
+    cases   of images
+    blocks  the rows are shared out to so many blocks, side by side
+    Each map is scaled by itself, because methods have units of their own: from its smallest to its
+    largest value; a signed one from blue to red, up to the 99th percentile of its sizes, 0 grey.
+    """
+    lines = -(-len(maps) // blocks)
+    size = (blocks * (side * len(cases) + 0.9), side * (lines + 1) + 0.3)
+    fig = plt.figure(figsize=size, layout="constrained")
+    fig.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    for k, part in enumerate(np.atleast_1d(fig.subfigures(1, blocks))):
+        axes = part.subplots(lines + 1, len(cases), squeeze=False)
+        for ax in axes.flat:
+            bare(ax)
+        for i, ax in enumerate(axes[0]):
+            ax.imshow(cases.samples[i].picture(tuple(cases.inputs.shape[-2:])))
+            title = textwrap.fill(cases.texts[i], round(18 * side), break_long_words=False)
+            ax.set_title(title, fontsize=7)
+        block = list(maps.items())[k * lines : (k + 1) * lines]
+        for (label, a), row in zip(block, axes[1:]):
+            name = textwrap.fill(label.replace("_", "_ "), 12).replace("_ ", "_")
+            row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=7)
+            for i, ax in enumerate(row):
+                scaled_panel(ax, np.asarray(a.map[i]), a.signed)
+                if cases.masks is not None:
+                    outline(ax, cases.masks[i], "black" if a.signed else "white", 0.5)
+    return fig
+
+
+def scaled_panel(ax, map: np.ndarray, signed: bool) -> None:
+    """One map, scaled by itself as `gallery` says."""
+    most = np.quantile(np.abs(map), 0.99)
+    low, high = (-most, most) if signed else (map.min(), map.max())
+    ax.imshow(map, cmap=colours(signed), vmin=low, vmax=high)
+
+
 def words(
     rows: dict, tokens: list[str], *, unit: str, signed: bool = False, limits=None, width=None
 ) -> Figure:
