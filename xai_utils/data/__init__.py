@@ -3,6 +3,7 @@
 from . import photos, scenes, stamps
 from .debian import DataMissing
 from .pairs import mismatched, thirds
+from .planted import plant
 from .recognised import recognised
 from .samples import Dataset, Sample, Thing
 from .stamps import SPLITS
@@ -17,6 +18,7 @@ __all__ = [
     "Thing",
     "load_dataset",
     "mismatched",
+    "plant",
     "recognised",
     "thirds",
 ]
