@@ -7,8 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from xai_utils.data import DataMissing, confident, load_dataset, recognised
+from xai_utils.data import (
+    DataMissing,
+    Sample,
+    Thing,
+    confident,
+    load_dataset,
+    plant,
+    recognised,
+    sounds,
+)
 from xai_utils.data import stamps as stamps_module
 from xai_utils.data.cache import MANIFEST, cache_folder, prepared
 
@@ -266,3 +276,60 @@ def test_confident_takes_the_first_pictures_that_a_classifier_is_sure_of(classif
         confident(replace(classifier, head=None), photos, 1, least=0.3)
     with pytest.raises(ValueError, match="n must be an integer of at least 0"):
         confident(classifier, photos, -1, least=0.3)
+
+
+def square(at: int, colour: str, exact: bool = True) -> Sample:
+    """A square of 20 pixels on black, 100 x 80."""
+    image, box = Image.new("RGB", (100, 80)), (at, at, at + 20, at + 20)
+    image.paste(colour, box)
+    mask = np.zeros((80, 100), bool)
+    mask[at : at + 20, at : at + 20] = True
+    return Sample(f"{colour} {at}", image, "", (Thing(colour, box, mask if exact else None),))
+
+
+def test_a_planted_item_lies_in_the_freest_corner_and_its_mask_is_its_pixels():
+    sample, item = square(8, "blue"), square(40, "red")
+    planted = plant(sample, item, side=10)
+    pixels = np.array(planted.image)
+    assert [t.caption for t in planted.things] == ["red", "blue"]
+    assert np.array_equal(planted.things[0].mask, (pixels == (255, 0, 0)).all(-1))
+    assert planted.things[0].mask.sum() == 100
+    assert np.array_equal(planted.things[1].mask, sample.things[0].mask)  # nothing of it is hidden
+    assert planted.source == sample.id
+    assert np.array(sample.image).max(0).max(0).tolist() == [0, 0, 255]  # as it was
+    wide = plant(sample, item, side=72)  # hides a part of it in every corner
+    assert not (wide.things[0].mask & wide.things[1].mask).any()
+    assert 0 < wide.things[1].mask.sum() < 400
+    with pytest.raises(ValueError, match="side must lie in 1..72"):
+        plant(sample, item, side=73)
+    with pytest.raises(ValueError, match="exact mask"):
+        plant(sample, square(40, "red", exact=False))
+
+
+def test_clips_follow_from_their_seed_and_their_sounds_do_not_overlap():
+    kinds = [[k] for k in range(sounds.KINDS)] + [[0, 11]]
+    x, places = sounds.clips(kinds, seed=3)
+    assert x.shape == (13, 3, 64, 128)
+    assert places.shape == (13, 2, 64, 128)
+    assert torch.equal(x[12:], sounds.clips(kinds[12:], seed=3, first=12)[0])
+    assert not torch.equal(x[:1], sounds.clips(kinds[:1], seed=4)[0])
+    assert places[:12, 0].flatten(1).any(1).all()
+    assert not places[:12, 1].any()
+    first, second = (p.any(0).nonzero().flatten() for p in places[12])
+    assert first.max() < second.min() + 2  # one after the other
+    assert x[12, 0][places[12, 0]].mean() > x[12, 0][~places[12].any(0)].mean() + 0.5
+
+
+@pytest.mark.parametrize("kind", [0, 4, 8])
+def test_a_tone_is_loudest_in_the_band_of_its_pitch(kind):
+    wave = np.pad(sounds.sound(kind, np.random.default_rng(0)), (0, sounds.LENGTH))
+    band = int(sounds.mel_power([wave[: sounds.LENGTH]])[0].sum(1).argmax())
+    hertz = torch.fft.rfftfreq(sounds.WINDOW, 1 / sounds.RATE)[sounds.mel_bands()[band].argmax()]
+    assert 0.85 < hertz / sounds.PITCHES[kind // 4] < 1.15
+
+
+def test_bad_sounds_are_named():
+    with pytest.raises(ValueError, match="kind must be an integer from 0 to 11"):
+        sounds.sound(12, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="one or two sounds, got 3"):
+        sounds.clip([1, 2, 3], np.random.default_rng(0))

@@ -18,6 +18,7 @@ from xai_utils.metrics import (
     map_area,
     map_total_variation,
     mask_contrast,
+    mask_mean,
     mean_interval,
     min_max,
     miou,
@@ -31,6 +32,7 @@ METRICS = [
     iou,
     pointing_game,
     mask_contrast,
+    mask_mean,
     localization_iou,
     miou,
 ]
@@ -111,6 +113,8 @@ def test_perfect_and_worst_maps():
     assert pointing_game(*args, -perfect, masks=masks).tolist() == [0, 0, 0]
     others = masks.roll(3, 2)
     assert (mask_contrast(*args, perfect, masks=masks, others=others) == 1).all()
+    assert (mask_mean(*args, 3 * perfect - 1, masks=masks) == 2).all()
+    assert (mask_mean(*args, 3 * perfect - 1, masks=others) == -1).all()
     assert (mask_contrast(*args, others.float(), masks=masks, others=others) == -1).all()
 
 

@@ -273,3 +273,22 @@ def test_weights_that_cannot_be_had_say_so(monkeypatch):
     monkeypatch.setattr("timm.create_model", unreachable)
     with pytest.raises(FileNotFoundError, match="cannot get timm/resnet18 from its hub"):
         xu.load_model("timm/resnet18", pretrained="yes")
+
+
+@pytest.mark.parametrize("unit", [0.5, 4.0])
+def test_a_rescaled_encoder_ranks_and_classifies_as_before(classifier, unit):
+    from xai_utils.models import rescaled
+
+    x = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    encoder = rescaled(classifier, unit)
+    with torch.no_grad():
+        h, there = classifier(x), encoder(x)
+        split = encoder.split(encoder.depth)
+        assert torch.equal(there, h / unit)
+        assert torch.equal(split.suffix(split.prefix(x)), there)
+        assert torch.allclose(encoder.head(there), classifier.head(h), atol=1e-5)
+    plain = rescaled(xu.wrap(lambda x: x.mean((2, 3)), image_size=(8, 8)), unit)
+    assert torch.equal(plain(torch.ones(1, 3, 8, 8)), torch.full((1, 3), 1 / unit))
+    assert plain.head is None
+    with pytest.raises(ValueError, match="unit must be a number above 0"):
+        rescaled(classifier, 0)

@@ -19,6 +19,7 @@ from xai_utils.papers import (
     published,
     verdict,
 )
+from xai_utils.papers.tables import beside
 
 
 def table(
@@ -184,6 +185,18 @@ def test_compare_puts_published_beside_ours():
     assert len(both) - len(here) == len(published("p-ibisa", "2").query("metric == 'conf-drop'"))
     with pytest.raises(ValueError, match="Table 2 prints"):
         compare(table({"a": 1}, "iou"), "p-ibisa", "2")
+
+
+def test_compare_and_beside_keep_the_parts_of_a_data_set_apart():
+    ours = table({"p-ibisa": 0.5}, "conf-drop", dataset="gallery, query")
+    theirs = compare(ours, "p-ibisa", "4").query("source != 'here'")
+    assert set(theirs.dataset) == {"breast-retrieval, query", "breast-retrieval, retrieved"}
+    lines = beside(ours, "p-ibisa", "4")
+    assert list(lines.dataset[:2]) == ["breast-retrieval, query", "breast-retrieval, retrieved"]
+    assert list(lines["conf-drop"][:2]) == ["4.258", "4.186"]
+    assert set(compare(ours, "p-ibisa", "2").query("source != 'here'").dataset) == {
+        *published("p-ibisa", "2").dataset
+    }
 
 
 def test_the_page_of_claims_shows_verdicts_and_what_is_still_open(tmp_path, monkeypatch):

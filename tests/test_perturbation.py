@@ -8,6 +8,7 @@ from xai_utils.corruption import reference_image
 from xai_utils.metrics import (
     cap_lerf,
     cap_morf,
+    caption_curve,
     deletion_auc,
     insertion_auc,
     lerf,
@@ -16,7 +17,9 @@ from xai_utils.metrics import (
     occlusion_drop,
     perturbation_curve,
     positive_perturbation_auc,
+    removed,
 )
+from xai_utils.metrics.base import sharing
 from xai_utils.metrics.captions import SCORES
 from xai_utils.metrics.perturbation import block_ranks
 
@@ -234,6 +237,40 @@ def test_captions_change_when_what_they_name_goes():
         assert cap_lerf(encoder, x, target, best, **options).item() == pytest.approx(15 / 16)
     with pytest.raises(ValueError, match="score must be one of meteor, bleu"):
         cap_morf(encoder, x, target, best, captioner=captioner, score="cider")
+
+
+def test_all_scores_of_a_case_share_one_run_of_the_captioner():
+    encoder = xu.wrap(lambda x: x.mean((2, 3)), image_size=(32, 32))
+    x, map = torch.ones(2, 3, 32, 32), torch.arange(2048.0).view(2, 32, 32)
+    h, asked = encoder(x), []
+
+    def captioner(images):
+        asked.append(len(images))
+        return ["a" * (1 + int(v > 0.5)) for v in images.mean((1, 2, 3))]
+
+    options = dict(captioner=captioner, steps=4)
+    with sharing():
+        curves = {
+            k: caption_curve(encoder, x, h, map, score=k, **options)
+            for k in ("bleu", "rouge1", "rougel")
+        }
+    assert asked == [5, 5]
+    assert curves["rouge1"].tolist() == [[1, 0, 0, 0]] * 2
+    assert torch.equal(
+        curves["rouge1"].mean(1),
+        cap_morf(encoder, x, h, map, score="rouge1", **options),
+    )
+
+
+def test_portions_are_equal_and_come_in_the_order_of_the_map():
+    map = torch.arange(16.0).view(1, 4, 4)
+    gone = removed(map, first="most", block=2, steps=4)
+    assert gone.shape == (1, 5, 4, 4)
+    assert gone.sum((2, 3)).tolist() == [[0, 4, 8, 12, 16]]
+    assert gone[0, 1, 2:, 2:].all()
+    assert removed(map, first="least", block=2, steps=4)[0, 1, :2, :2].all()
+    with pytest.raises(ValueError, match='first must be "most" or "least"'):
+        removed(map, first="last")
 
 
 def test_caption_scores_by_hand():

@@ -3,6 +3,7 @@
 from . import photos, scenes, stamps
 from .debian import DataMissing
 from .pairs import mismatched, thirds
+from .planted import plant
 from .recognised import confident, recognised
 from .samples import Dataset, Sample, Thing
 from .stamps import SPLITS
@@ -18,6 +19,7 @@ __all__ = [
     "confident",
     "load_dataset",
     "mismatched",
+    "plant",
     "recognised",
     "thirds",
 ]

@@ -7,7 +7,7 @@ What judges a method or a whole set instead of single maps has a signature of it
 """
 
 from ..stats import mean_interval, min_max
-from .captions import blip_captioner, cap_lerf, cap_morf, retrieval_captioner
+from .captions import blip_captioner, cap_lerf, cap_morf, caption_curve, retrieval_captioner
 from .confidence import confidence_drop, confidence_increase
 from .cost import cost
 from .localization import (
@@ -17,6 +17,7 @@ from .localization import (
     iou,
     localization_iou,
     mask_contrast,
+    mask_mean,
     miou,
     pointing_game,
 )
@@ -30,6 +31,7 @@ from .perturbation import (
     occlusion_drop,
     perturbation_curve,
     positive_perturbation_auc,
+    removed,
 )
 from .retraining import roar_plus
 from .retrieval import caption_ranks, zero_shot_roar
@@ -41,6 +43,7 @@ __all__ = [
     "box_masks",
     "cap_lerf",
     "cap_morf",
+    "caption_curve",
     "caption_ranks",
     "completeness_gap",
     "confidence_drop",
@@ -55,6 +58,7 @@ __all__ = [
     "map_area",
     "map_total_variation",
     "mask_contrast",
+    "mask_mean",
     "mean_interval",
     "min_max",
     "miou",
@@ -67,6 +71,7 @@ __all__ = [
     "positive_perturbation_auc",
     "randomisation_test",
     "rank_correlation",
+    "removed",
     "retrieval_captioner",
     "roar_plus",
     "zero_shot_roar",

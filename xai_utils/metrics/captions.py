@@ -13,8 +13,8 @@ from torch import Tensor
 from ..arguments import check_metric
 from ..checks import check_number
 from ..types import DualEncoder, ImageEncoder
-from .base import metric
-from .perturbation import block_ranks
+from .base import metric, shared
+from .perturbation import removed
 
 Captioner = Callable[[Tensor], list[str]]
 
@@ -40,9 +40,8 @@ def cap_morf(
     Lower is better. The slug in reference.csv is cap-morf-<score>. targets are not used: a caption
     has no target.
     """
-    return caption_curve(
-        encoder, inputs, targets, map, captioner, score, "most", block, steps
-    ).mean(1)
+    options = dict(captioner=captioner, score=score, block=block, steps=steps)
+    return caption_curve(encoder, inputs, targets, map, first="most", **options).mean(1)
 
 
 @metric("cap-lerf", higher_is_better=True)
@@ -58,29 +57,45 @@ def cap_lerf(
     steps: int = 10,
 ):
     """Least relevant first, otherwise as `cap_morf`. Higher is better."""
-    return caption_curve(
-        encoder, inputs, targets, map, captioner, score, "least", block, steps
-    ).mean(1)
+    options = dict(captioner=captioner, score=score, block=block, steps=steps)
+    return caption_curve(encoder, inputs, targets, map, first="least", **options).mean(1)
 
 
-@torch.no_grad()
-def caption_curve(encoder, inputs, targets, map, captioner, score, first, block, steps) -> Tensor:
-    """Likeness to the first caption after each of `steps` portions, (B, steps)."""
-    map = check_metric(encoder, inputs, targets, map)
+def caption_curve(
+    encoder,
+    inputs,
+    targets,
+    map,
+    *,
+    captioner: Captioner,
+    score: str = "meteor",
+    first: str = "most",
+    block: int = 8,
+    steps: int = 10,
+) -> Tensor:
+    """Likeness to the first caption after each of `steps` portions, (B, steps) in 0..1; its mean is
+    `cap_morf` (first="most") or `cap_lerf` ("least"), whose arguments these are."""
     check_number("steps", steps, 1, integer=True)
     if score not in SCORES:
         raise ValueError(f"score must be one of {', '.join(SCORES)}, got {score!r}")
-    rank = block_ranks(map if first == "most" else -map, block)  # (B, H, W)
     rows = []
-    for x, r in zip(inputs, rank):
-        counts = torch.linspace(0, int(r.max()) + 1, steps + 1).round()
-        degraded = x * (r >= counts[:, None, None])[:, None].to(
-            x
-        )  # (S + 1, 3, H, W), the first one whole
-        original, *later = captioner(degraded)
+    told = captions_along(encoder, inputs, targets, map, captioner, first, block, steps)
+    for original, *later in told:
         values = {caption: SCORES[score](original, caption) for caption in set(later)}
         rows.append([values[c] for c in later])
     return torch.tensor(rows)
+
+
+@shared
+@torch.no_grad()
+def captions_along(
+    encoder, inputs, targets, map, captioner, first, block, steps
+) -> list[list[str]]:
+    """What is said of each whole picture and after each portion, B lists of steps + 1 captions. The
+    five scores share them."""
+    map = check_metric(encoder, inputs, targets, map)
+    gone = (removed(one[None], first=first, block=block, steps=steps)[0] for one in map)
+    return [captioner(x * (~g[:, None]).to(x)) for x, g in zip(inputs, gone)]
 
 
 def bleu(reference: str, caption: str) -> float:

@@ -56,12 +56,20 @@ def mask_contrast(
     Above 0 where the map prefers what the text names. It keeps the map's scale: compare signs
     across methods.
     """
-    map = check_map(map, inputs)
-    means = [
-        (map * m).sum((1, 2)) / m.sum((1, 2))
-        for m in (check_masks(masks, inputs), check_masks(others, inputs))
-    ]
+    means = [mask_mean(encoder, inputs, targets, map, masks=m) for m in (masks, others)]
     return means[0] - means[1]
+
+
+@metric("mask-mean", higher_is_better=True, needs=("masks",))
+def mask_mean(
+    encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor
+) -> Tensor:
+    """Mean of the map on the named object, (B,); masks (B, H, W) bool.
+
+    It keeps the map's scale and its sign: compare regions of one map, not methods.
+    """
+    map, masks = check_map(map, inputs), check_masks(masks, inputs)
+    return (map * masks).sum((1, 2)) / masks.sum((1, 2))
 
 
 def check_masks(masks: Tensor, inputs: Tensor) -> Tensor:

@@ -114,6 +114,20 @@ def block_ranks(map: Tensor, block: int) -> Tensor:
     ]
 
 
+def removed(map: Tensor, *, first: str = "most", block: int = 8, steps: int = 10) -> Tensor:
+    """Which pixels are gone after each of `steps` equal portions of blocks, (B, steps + 1, H, W)
+    bool: none at first, all at the end.
+
+    first, block  as in `perturbation_curve`
+    """
+    check_number("steps", steps, 1, integer=True)
+    if first not in ("most", "least"):
+        raise ValueError(f'first must be "most" or "least", got {first!r}')
+    rank = block_ranks(map if first == "most" else -map, block)  # (B, H, W)
+    counts = torch.linspace(0, int(rank.max()) + 1, steps + 1).round()
+    return rank[:, None] < counts[:, None, None]
+
+
 @metric("morf", higher_is_better=False)
 def morf(
     encoder, inputs, targets, map, *, block: int = 8, steps: int | None = None, chunk: int = 64

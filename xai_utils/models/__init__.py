@@ -18,7 +18,7 @@ from .published import CARRIED, CHECKPOINTS, PAPER_NAMES, one_line, published, w
 from .strategies import NAMES as STRATEGY_NAMES
 from .strategies import strategy_encoder
 from .text import wrap_bert
-from .vision import wrap_callable, wrap_timm
+from .vision import rescaled, wrap_callable, wrap_timm
 
 EMBEDDED = {
     "conse-lite0": conse_lite0,
@@ -26,7 +26,7 @@ EMBEDDED = {
     "vit-stamps": vit_stamps,
 }
 
-__all__ = ["EMBEDDED", "load_model", "wrap"]
+__all__ = ["EMBEDDED", "load_model", "rescaled", "wrap"]
 
 
 def load_model(

@@ -63,6 +63,8 @@ def compare(table: pd.DataFrame, paper: str, table_id: str) -> pd.DataFrame:
 
     table  what `evaluate` returns, its methods and metrics named as in reference.csv; of ours only
            the published metrics and modalities are shown, as means with 95 % bootstrap intervals
+    Where the table splits a data set, such as into queries and what they find, the part follows its
+    name.
     Raises ValueError where no metric is in both.
     """
     theirs = published(paper, table_id).assign(
@@ -71,6 +73,8 @@ def compare(table: pd.DataFrame, paper: str, table_id: str) -> pd.DataFrame:
     theirs["method"] = (
         theirs.method + " " + theirs.setting.where(theirs.method == paper, "")
     ).str.strip()
+    several = theirs.groupby("dataset").split.transform("nunique") > 1
+    theirs["dataset"] += (", " + theirs.split).where(several, "")
     ours = summarise(table).rename(columns={"mean": "value"}).assign(source="here")
     common = set(theirs.metric) & set(ours.metric)
     if not common:
