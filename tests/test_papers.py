@@ -18,6 +18,7 @@ from xai_utils.papers import (
     published,
     verdict,
 )
+from xai_utils.papers.tables import intervals
 
 
 def table(
@@ -176,6 +177,13 @@ def test_compare_puts_published_beside_ours():
     assert len(both) - len(here) == len(published("p-ibisa", "2").query("metric == 'conf-drop'"))
     with pytest.raises(ValueError, match="Table 2 prints"):
         compare(table({"a": 1}, "iou"), "p-ibisa", "2")
+
+
+def test_intervals_are_one_line_for_each_entry():
+    table = intervals({"a": [1, 1, 1], "b": [2.0]}, label="map", mean="share")
+    assert list(table.columns) == ["map", "share", "low", "high", "n"]
+    assert table.iloc[0].tolist() == ["a", 1, 1, 1, 3]
+    assert np.isnan(table.low[1]) and table.n[1] == 1
 
 
 def test_the_page_of_claims_shows_verdicts_and_what_is_still_open(tmp_path, monkeypatch):
