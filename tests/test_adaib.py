@@ -121,7 +121,7 @@ def test_the_trace_and_the_cost(conse):
     encoder, inputs, h = case(conse, "image")
     for options in (dict(), dict(g="mlp"), dict(f="cosine", g=0.3)):
         a = adaib(encoder, inputs, h, steps=3, copies=2, **options)
-        assert set(a.trace) == {"loss", "fit", "kl", "f", "g", "beta_eff"}
+        assert set(a.trace) == {"loss", "fit", "kl", "gate", "f", "g", "beta_eff"}
         assert all(values.shape == (3, 2) for values in a.trace.values())
         t = a.trace
         assert torch.allclose(t["beta_eff"], t["g"] / t["f"])

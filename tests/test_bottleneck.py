@@ -69,7 +69,7 @@ def test_m2ib_is_the_literal_loop_on_clip(clip, which, noise):
         1e-5 if not noise else 2e-2
     )  # Adam at rate 1 turns rounding of 1e-7 into steps where a gradient is near 0
     assert relative(a.map, wanted) < tolerance
-    for name, values in zip(("loss", "fit", "kl"), zip(*trace)):
+    for name, values in zip(("loss", "fit", "kl", "gate"), zip(*trace)):
         assert torch.allclose(a.trace[name][:, 0], torch.tensor(values), rtol=tolerance, atol=1e-5)
 
 

@@ -74,6 +74,22 @@ def test_scenes_follow_from_their_seed_and_have_exact_masks(stamps):
     assert (first != np.array(load_dataset("scenes", split="train", n=1)[0].image)).any()
 
 
+def test_copies_are_of_one_stamp_and_none_covers_another(stamps):
+    copies = load_dataset("copies", n=4, seed=3)
+    for i, s in enumerate(copies):
+        again = load_dataset("copies", seed=3)[i]
+        assert np.array_equal(np.array(s.image), np.array(again.image))
+        assert len(s.things) == 2 + i % 2
+        assert {t.caption for t in s.things} == {s.caption}
+        assert np.stack([t.mask for t in s.things]).sum(0).max() == 1
+    ids = [s.id for s in load_dataset("stamps")[40:42]]
+    captions = {s.things[0].caption for s in load_dataset("stamps")[40:42]}
+    few = load_dataset("copies", n=3, objects=4, stamps=ids)
+    assert all(len(s.things) == 4 and s.caption in captions for s in few)
+    with pytest.raises(ValueError, match="objects must be 2, 3, 4 or None"):
+        load_dataset("copies", objects=1)
+
+
 def test_masks_are_where_the_stamp_is(stamps, conse):
     s = load_dataset("stamps")[3]
     differs = (np.abs(np.array(s.image).astype(int) - 128).max(-1) > 12) & (

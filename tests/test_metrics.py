@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
 import xai_utils as xu
 from xai_utils.methods import centred_gaussian, ones_map, random_map
@@ -12,17 +13,25 @@ from xai_utils.metrics import (
     box_masks,
     confidence_drop,
     confidence_increase,
+    deletion_drop,
     energy_in_mask,
+    evenness,
+    instance_recall,
     iou,
     localization_iou,
     map_area,
     map_total_variation,
     mask_contrast,
     mask_mean,
+    mask_recall,
     mean_interval,
     min_max,
     miou,
     pointing_game,
+    rank_interval,
+    slope_interval,
+    ssim,
+    weaker_thing,
 )
 from xai_utils.papers import reference
 
@@ -196,6 +205,37 @@ def test_mean_interval():
         mean_interval([])
 
 
+def test_intervals_of_ranks_and_slopes():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=30)
+    y = 2 * x + rng.normal(size=30)
+    mean, low, high = rank_interval(x, y)
+    assert mean == pytest.approx(spearmanr(x, y).statistic, abs=1e-6)
+    assert 0 < low < mean < high < 1
+    assert rank_interval(x, x) == (1, 1, 1)
+    table = np.arange(4.0)[:, None] + rng.normal(scale=0.01, size=(4, 9))  # four methods in order
+    assert rank_interval(table, table**3) == (1, 1, 1)
+    assert rank_interval(table, -table)[0] == -1
+    slope, low, high = slope_interval(x, y)
+    assert slope == pytest.approx(np.polyfit(x, y, 1)[0])
+    assert 1 < low < slope < high < 3
+    for f, bad in ((rank_interval, (x, y[1:])), (slope_interval, (x * 0, y))):
+        with pytest.raises(ValueError, match="x and y"):
+            f(*bad)
+
+
+def test_deletion_is_the_drop_without_what_the_map_marks():
+    encoder, (x, h, m, _) = mean_colour(), case()
+    flat = m.flatten(1)
+    cut = torch.stack([torch.quantile(v, 0.75) for v in flat])
+    left = torch.where((m > cut.view(-1, 1, 1))[:, None], x.mean((2, 3), keepdim=True), x)
+    o, s = (F.cosine_similarity(encoder(v), h) for v in (x, left))
+    assert torch.allclose(deletion_drop(encoder, x, h, m), 100 * (o - s), atol=1e-4)
+    known = deletion_drop(encoder, x, h, m, whole=encoder(x))
+    assert torch.allclose(known, 100 * (o - s), atol=1e-4)
+    assert deletion_drop(encoder, x, h, 0 * m).tolist() == [0, 0, 0]
+
+
 def test_random_map_has_the_iou_of_chance():
     x = torch.rand(200, 3, 56, 56, generator=torch.Generator().manual_seed(0))
     masks = torch.zeros(200, 56, 56, dtype=torch.bool)
@@ -292,6 +332,35 @@ def test_the_percentile_cut_depends_on_order_alone(seed):
     )
 
 
+def test_two_things_and_single_instances():
+    encoder, (x, h, _, masks) = mean_colour(), case()
+    others = masks.roll(3, 2)
+    places = dict(masks=masks, others=others)
+    ground = 0.2 * (~(masks | others)).float()
+    m = masks.float() + 0.5 * others + ground
+    assert torch.allclose(evenness(encoder, x, h, 3 * m, **places), torch.tensor((0.5 - 0.2) / 0.8))
+    flat = torch.full_like(m, 0.7)
+    assert evenness(encoder, x, h, flat, **places).tolist() == [1, 1, 1]
+    above = evenness(encoder, x, h, m, above_background=True, **places)
+    assert torch.allclose(above, torch.tensor(0.3 / 0.8))
+    assert evenness(encoder, x, h, flat, above_background=True, **places).max() == 0
+    assert torch.allclose(weaker_thing(encoder, x, h, m, **places), torch.tensor(0.3 / 0.8))
+    assert weaker_thing(encoder, x, h, masks.float(), **places).tolist() == [0, 0, 0]
+    # 12 of 48 pixels lie above the 75th percentile: three of the mask's nine are enough
+    few = torch.zeros(3, 6, 8)
+    few[:, 1, 2:5] = 2
+    few[:, 0] = 1
+    few[:, 5, :1] = 1
+    assert instance_recall(encoder, x, h, few, masks=masks).tolist() == [1, 1, 1]
+    few[:, 1, 2] = 0
+    assert instance_recall(encoder, x, h, few, masks=masks).tolist() == [0, 0, 0]
+    assert mask_recall(encoder, x, h, masks.float(), masks=masks).tolist() == [1, 1, 1]
+    half = masks.float()
+    half[:, 1, 2:5] = 0  # three of nine are lost, and tie with the 39 pixels outside
+    wanted = (6 + 3 * 3 / 42) / 9
+    assert torch.allclose(mask_recall(encoder, x, h, half, masks=masks), torch.tensor(wanted))
+
+
 def test_several_boxes_are_joined():
     masks = box_masks([[(0, 0, 2, 3), (1, 2, 4, 4)], [(-5, -5, 1, 1)]], (4, 6))
     assert masks.dtype == torch.bool
@@ -303,7 +372,11 @@ def test_several_boxes_are_joined():
 def test_map_statistics():
     encoder, (x, h, m, _) = mean_colour(), case()
     assert torch.allclose(map_area(encoder, x, h, m), m.mean((1, 2)))
+    assert torch.allclose(map_area(encoder, x, h, m, above=0.5), (m > 0.5).float().mean((1, 2)))
     assert map_total_variation(encoder, x, h, 0 * m).tolist() == [0, 0, 0]
+    big = torch.rand(2, 16, 16)
+    assert torch.allclose(ssim(big, 3 * big + 1), torch.ones(2))  # scaled to itself first
+    assert ssim(big, big.flip(2)).max() < 0.5
     stripes = torch.arange(8).remainder(2).float().expand(3, 6, 8)
     assert torch.allclose(
         map_total_variation(encoder, x, h, 5 * stripes), torch.ones(3)

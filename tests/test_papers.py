@@ -19,7 +19,7 @@ from xai_utils.papers import (
     published,
     verdict,
 )
-from xai_utils.papers.tables import beside
+from xai_utils.papers.tables import beside, intervals
 
 
 def table(
@@ -197,6 +197,13 @@ def test_compare_and_beside_keep_the_parts_of_a_data_set_apart():
     assert set(compare(ours, "p-ibisa", "2").query("source != 'here'").dataset) == {
         *published("p-ibisa", "2").dataset
     }
+
+
+def test_intervals_are_one_line_for_each_entry():
+    table = intervals({"a": [1, 1, 1], "b": [2.0]}, label="map", mean="share")
+    assert list(table.columns) == ["map", "share", "low", "high", "n"]
+    assert table.iloc[0].tolist() == ["a", 1, 1, 1, 3]
+    assert np.isnan(table.low[1]) and table.n[1] == 1
 
 
 def test_the_page_of_claims_shows_verdicts_and_what_is_still_open(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,8 +16,11 @@ from xai_utils.metrics import (
     confidence_drop,
     confidence_increase,
     cost,
+    deletion_drop,
     mismatch_auc,
     randomisation_test,
+    randomised_map,
+    randomised_maps,
     rank_correlation,
     roar_plus,
     zero_shot_roar,
@@ -288,6 +292,17 @@ def test_roar_plus(conse):
         roar_plus(conse, x[:5], texts[:5], m[:5])
 
 
+def test_deletion_of_words_replaces_the_upper_half(conse):
+    h, m = targets(conse.text), text_map(conse.text, TEXTS)
+    ids, valid, tokens = conse.text.tokenize(TEXTS)
+    for i, words in enumerate(tokens):
+        n = len(words)
+        ids[i, 1 : n + 1][m[i, :n] > m[i, :n].quantile(0.5)] = conse.text.blank
+    s = F.cosine_similarity(conse.text.encode_ids(ids, valid), h)
+    o = F.cosine_similarity(conse.text(TEXTS), h)
+    assert torch.allclose(deletion_drop(conse.text, TEXTS, h, m), 100 * (o - s), atol=1e-3)
+
+
 def test_rank_correlation_is_scipys():
     from scipy.stats import spearmanr
 
@@ -367,9 +382,24 @@ def test_randomisation_is_noticed_by_gradients_and_not_by_an_edge_detector(conse
     ]
     assert means["trained"] == 1
     assert means.iloc[1:].max() < 0.95
+    maps = randomised_maps(gradient_map, conse.image, x, h, cascading=cascading)
+    assert list(maps) == list(means.index)
+    again = [rank_correlation(maps["trained"], m).mean().item() for m in maps.values()]
+    assert np.allclose(again, means, atol=1e-4)
     edges = randomisation_test(edge_map, conse.image, x, h, cascading=cascading)
     assert (edges.spearman > 0.9999).all()
     assert torch.equal(conse.encode_text(["a cat"]), h[:1])
+
+
+def test_some_weights_become_random(conse):
+    x = conse.image.transform(xu.load_dataset("photos")[0].image)[None]
+    call = (conse.image, x, conse.encode_text(["a cat"]))
+    trained, names = gradient_map(*call).map, weight_groups(conse.image, x)["block 6"]
+    one, two, other = (randomised_map(gradient_map, *call, names, seed=s) for s in (1, 1, 2))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+    assert not torch.equal(one, trained)
+    assert torch.equal(gradient_map(*call).map, trained)
 
 
 def test_completeness_of_a_linear_path(conse):

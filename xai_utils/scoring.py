@@ -89,9 +89,10 @@ def score(maps: dict[str, Attribution | Tensor], cases: Cases, metrics) -> pd.Da
         for label, a in found.items():
             values = judge_one(one, map_of(a, i, one), alone)
             rows += [tidy(one, 0, label, m, v, e, a.cost) for m, (v, e) in values.items()]
-    for label, a in found.items():
-        for metric, function in together.items():
-            rows += set_rows(cases, label, a, metric, function)
+    with sharing():
+        for label, a in found.items():
+            for metric, function in together.items():
+                rows += set_rows(cases, label, a, metric, function)
     table = pd.DataFrame(rows, columns=COLUMNS)
     warn_of_failures(table)
     return table

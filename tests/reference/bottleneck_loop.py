@@ -10,7 +10,7 @@ def cosine(a, b):
 
 def m2ib_loop(suffix, z, target, *, beta, steps, lr, copies, noise, seed=0, sigma=1.0):
     """z (1, T, width), target (D,) -> KL (T, width) of the last forward, and per step loss, cosine,
-    mean KL."""
+    mean KL, mean gate."""
     a = torch.full(z.shape[1:], 5.0, requires_grad=True)
     adam = torch.optim.Adam([a], lr=lr)
     torch.manual_seed(seed)
@@ -25,7 +25,7 @@ def m2ib_loop(suffix, z, target, *, beta, steps, lr, copies, noise, seed=0, sigm
         adam.zero_grad()
         (a.grad,) = torch.autograd.grad(loss, [a])
         adam.step()
-        trace.append((loss.item(), match.item(), kl.mean().item()))
+        trace.append((loss.item(), match.item(), kl.mean().item(), gate.mean().item()))
     return kl.detach(), trace
 
 

@@ -32,12 +32,7 @@ def scenes(
     objects  how many stamps in each, 1 to 4; None: drawn anew for every scene
     stamps   ids to draw from; None: all of the split
     """
-    rows = [r for r in table() if r["novel"] == (split == "novel")]
-    if stamps is not None:
-        unknown = sorted(set(stamps) - {r["id"] for r in rows})
-        if unknown:
-            raise ValueError(f"stamps not in the split {split!r}: {', '.join(unknown[:3])}")
-        rows = [r for r in rows if r["id"] in set(stamps)]
+    rows = rows_of(split, stamps)
     if objects not in (None, 1, 2, 3, 4):
         raise ValueError(f"objects must be 1, 2, 3, 4 or None, got {objects!r}")
     captions = {r["caption"] for r in rows}
@@ -56,6 +51,50 @@ def scenes(
         return Sample(f"scene-{split}-{seed}-{i}", image, sentence(things), tuple(things))
 
     return Dataset(f"scenes/{split}", n, make)
+
+
+def copies(
+    split: str,
+    seed: int,
+    n: int | None,
+    objects: int | None = None,
+    stamps: list[str] | None = None,
+) -> Dataset:
+    """Pictures of one stamp several times on a texture, no copy covering another, captioned by the
+    stamp's caption. Of one seed all splits place their copies alike.
+
+    objects  how many copies in each, 2 to 4; None: two and three by turns
+    stamps   ids to draw from; None: all of the split
+    """
+    rows = rows_of(split, stamps)
+    if objects not in (None, 2, 3, 4):
+        raise ValueError(f"objects must be 2, 3, 4 or None, got {objects!r}")
+
+    def make(i: int) -> Sample:
+        k = objects or 2 + i % 2
+        rng = np.random.default_rng([seed, i, k])
+        row, things = rows[rng.integers(len(rows))], []
+        while not things:  # until none covers another
+            image, free = ground(rng), np.ones((SIDE, SIDE), bool)
+            for _ in range(k):
+                image, thing = paste(image, row, rng, SCALE[k], free)
+                things.append(thing)
+                free &= ~thing.mask
+            if sum(t.mask.sum() for t in things) > (~free).sum():
+                things = []
+        return Sample(f"copies-{split}-{seed}-{i}", image, row["caption"], tuple(things))
+
+    return Dataset(f"copies/{split}", 100 if n is None else n, make)
+
+
+def rows_of(split: str, stamps: list[str] | None) -> list[dict]:
+    """The split's stamps, only those of `stamps` where ids are given."""
+    rows = [r for r in table() if r["novel"] == (split == "novel")]
+    if stamps is None:
+        return rows
+    if unknown := sorted(set(stamps) - {r["id"] for r in rows}):
+        raise ValueError(f"stamps not in the split {split!r}: {', '.join(unknown[:3])}")
+    return [r for r in rows if r["id"] in set(stamps)]
 
 
 def compose(rows: list[dict], k: int, rng: np.random.Generator) -> tuple[Image.Image, list[Thing]]:

@@ -69,13 +69,13 @@ def adaib(
     seed  noise, and the weights that each pair's own network starts from, in the same Adam as its
           gates
     Returns the map (B, H, W), or for texts (B, T), in nats, >= 0; trace: loss, fit (cosine), kl
-    (mean per element), f, g, beta_eff, each (steps, B); cost: passes of the suffix, one of the
-    prefix and, unless f is a number, one for f. Why not the paper's g = "mlp": dL/dg = KL > 0, so g
-    falls, to eps within one step, and the map keeps everything. "closed" keeps next to nothing:
-    beta_eff is 1.8 where M2IB has 0.1, and 1000 with the lengths of an untrained CLIP. On 24 pairs
-    of training scenes and conse-lite0, share of the map on the named thing and AUC of the loss
-    against swapped captions: scaled 0.22, 0.81; closed 0.16, 0.61; mlp 0.09, 0.82; M2IB 0.19, 0.81,
-    and at the mean beta_eff of scaled, 0.19: 0.22, 0.76.
+    and gate (means over elements), f, g, beta_eff, each (steps, B); cost: passes of the suffix, one
+    of the prefix and, unless f is a number, one for f. Why not the paper's g = "mlp": dL/dg = KL >
+    0, so g falls, to eps within one step, and the map keeps everything. "closed" keeps next to
+    nothing: beta_eff is 1.8 where M2IB has 0.1, and 1000 with the lengths of an untrained CLIP. On
+    24 pairs of training scenes and conse-lite0, share of the map on the named thing and AUC of the
+    loss against swapped captions: scaled 0.22, 0.81; closed 0.16, 0.61; mlp 0.09, 0.82; M2IB 0.19,
+    0.81, and at the mean beta_eff of scaled, 0.19: 0.22, 0.76.
     """
     check_call(encoder, inputs, targets, texts=True)
     check_options(

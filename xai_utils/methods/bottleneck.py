@@ -96,7 +96,8 @@ def optimise_gates(
     clip    the most that the norm of a sample's gradient, gates and weights together, may have;
             None: anything
     Returns the KL of every element at the last forward pass in nats, shaped as z, and the trace of
-    loss, fit, kl and, of a function, beta (steps, B).
+    loss, fit, kl, gate (both means over a sample's own elements) and, of a function, beta, each
+    (steps, B).
     """
     free = [torch.full_like(z, 5.0), *weights]
     adam, history = torch.optim.Adam(free, lr=lr), []
@@ -104,10 +105,10 @@ def optimise_gates(
     for _ in progress(range(steps), what):
         eps = draw().expand(len(z), copies, *z.shape[1:])
         leaves = [t.clone().requires_grad_() for t in free]
-        passed = information(z, smooth(leaves[0].sigmoid()), sigma) * real
-        share = passed.flatten(1).sum(1) / real.expand_as(z).flatten(1).sum(
-            1
-        )  # (B,) mean over a sample's own elements
+        gate = smooth(leaves[0].sigmoid())
+        passed = information(z, gate, sigma) * real
+        size = real.expand_as(z).flatten(1).sum(1)  # (B,) a sample's own elements
+        share, opening = (v.flatten(1).sum(1) / size for v in (passed, gate * real))
         price = beta(*leaves[1:]) if callable(beta) else beta
         grad, *others = torch.autograd.grad((price * share).sum(), leaves)
         worth = torch.zeros(len(z), device=z.device)
@@ -125,12 +126,13 @@ def optimise_gates(
             )
             grad = grad.index_add(0, own, torch.autograd.grad(-value.sum(), leaf)[0])
             worth = worth.index_add(0, i, value.detach())
-        now = [price * share - worth, worth, share] + [price] * callable(beta)
+        now = [price * share - worth, worth, share, opening] + [price] * callable(beta)
         history.append(torch.stack([t.detach() for t in now]))
         for t, g in zip(free, [grad, *others] if clip is None else clipped([grad, *others], clip)):
             t.grad = g
         adam.step()
-    return passed.detach(), dict(zip(("loss", "fit", "kl", "beta"), torch.stack(history, 1).cpu()))
+    names = ("loss", "fit", "kl", "gate", "beta")
+    return passed.detach(), dict(zip(names, torch.stack(history, 1).cpu()))
 
 
 def clipped(grads: list[Tensor], most: float) -> list[Tensor]:

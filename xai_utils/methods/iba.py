@@ -53,9 +53,9 @@ def iba(
     copies   noisy copies of every sample
     chunk    how many rows are in memory at once; does not change the result beyond rounding
     Returns the map (B, H, W), or for texts (B, T), in bits, >= 0; trace: loss (up to a constant),
-    fit (log probability or cosine), kl (mean per element, nats), each (steps, B); cost: passes of
-    the suffix and one of the prefix. A blur that comes to the border is divided by the weights that
-    lie inside; the authors' code pads by reflection.
+    fit (log probability or cosine), kl (nats) and gate (means over elements), each (steps, B);
+    cost: passes of the suffix and one of the prefix. A blur that comes to the border is divided by
+    the weights that lie inside; the authors' code pads by reflection.
     """
     check_call(encoder, inputs, targets, texts=True, classes=True)
     for name, value in dict(steps=steps, copies=copies, chunk=chunk).items():

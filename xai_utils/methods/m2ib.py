@@ -48,9 +48,9 @@ def m2ib(
     noise    False: eps = 0 and one copy; the map is the same on every call and needs no seed
     chunk    how many rows are in memory at once; does not change the result beyond rounding
     Returns the map (B, H, W), or for texts (B, T), in nats, >= 0; trace: loss, fit (cosine), kl
-    (mean per element), each (steps, B); cost: passes of the suffix and one of the prefix. As in the
-    released code the last step's update is computed and not used. Pixels come from cells by
-    `to_map`, bilinear.
+    and gate (means over elements), each (steps, B); cost: passes of the suffix and one of the
+    prefix. As in the released code the last step's update is computed and not used. Pixels come
+    from cells by `to_map`, bilinear.
     """
     check_call(encoder, inputs, targets, texts=True)
     for name, value in dict(steps=steps, copies=copies, chunk=chunk).items():

@@ -6,22 +6,26 @@ What judges a method or a whole set instead of single maps has a signature of it
 `caption_ranks`, `occlusion_drop`.
 """
 
-from ..stats import mean_interval, min_max
+from ..stats import mean_interval, min_max, slope_interval
 from .captions import blip_captioner, cap_lerf, cap_morf, caption_curve, retrieval_captioner
-from .confidence import confidence_drop, confidence_increase
+from .confidence import confidence_drop, confidence_increase, deletion_drop
 from .cost import cost
 from .localization import (
     boundary_f,
     box_masks,
     energy_in_mask,
+    evenness,
+    instance_recall,
     iou,
     localization_iou,
     mask_contrast,
     mask_mean,
+    mask_recall,
     miou,
     pointing_game,
+    weaker_thing,
 )
-from .maps import map_area, map_total_variation, rank_correlation
+from .maps import map_area, map_total_variation, rank_correlation, rank_interval, ssim
 from .perturbation import (
     deletion_auc,
     insertion_auc,
@@ -33,9 +37,15 @@ from .perturbation import (
     positive_perturbation_auc,
     removed,
 )
-from .retraining import roar_plus
+from .retraining import fine_tuned, roar_plus
 from .retrieval import caption_ranks, zero_shot_roar
-from .sanity import completeness_gap, mismatch_auc, randomisation_test
+from .sanity import (
+    completeness_gap,
+    mismatch_auc,
+    randomisation_test,
+    randomised_map,
+    randomised_maps,
+)
 
 __all__ = [
     "blip_captioner",
@@ -50,8 +60,12 @@ __all__ = [
     "confidence_increase",
     "cost",
     "deletion_auc",
+    "deletion_drop",
     "energy_in_mask",
+    "evenness",
+    "fine_tuned",
     "insertion_auc",
+    "instance_recall",
     "iou",
     "lerf",
     "localization_iou",
@@ -59,6 +73,7 @@ __all__ = [
     "map_total_variation",
     "mask_contrast",
     "mask_mean",
+    "mask_recall",
     "mean_interval",
     "min_max",
     "miou",
@@ -70,9 +85,15 @@ __all__ = [
     "pointing_game",
     "positive_perturbation_auc",
     "randomisation_test",
+    "randomised_map",
+    "randomised_maps",
     "rank_correlation",
     "removed",
+    "rank_interval",
     "retrieval_captioner",
     "roar_plus",
+    "slope_interval",
+    "ssim",
+    "weaker_thing",
     "zero_shot_roar",
 ]

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..arguments import check_call
 from ..checks import check_map, check_text_map
+from ..corruption import blanked, without_pixels
 from ..stats import min_max
 from ..types import Encoder, ImageEncoder, TextEncoder
 from .base import metric, shared
@@ -74,6 +75,33 @@ def confidence_increase(
     better; ties count 0."""
     s, o = similarities(encoder, inputs, targets, map, protocol, similarity, whole)
     return 100.0 * (s > o)
+
+
+@metric("deletion-drop", higher_is_better=True, needs=("whole",), sides=("image", "text"))
+@torch.no_grad()
+def deletion_drop(
+    encoder: Encoder,
+    inputs,
+    targets: Tensor,
+    map: Tensor,
+    *,
+    percentile=None,
+    whole: Tensor | None = None,
+) -> Tensor:
+    """100 (o - s), (B,): how much lower the cosine is without what the map marks. Higher is better.
+
+    What lies above the percentile of its own map goes as ROAR+ has it: pixels to the image's mean
+    colour (None: 75), tokens to the padding token (None: 50). A random map takes away as much.
+    whole as in `confidence_drop`.
+    """
+    check_call(encoder, inputs, targets, texts=True)
+    if isinstance(encoder, TextEncoder):
+        left = encoder.encode_ids(*blanked(encoder, inputs, map, percentile or 50))
+    else:
+        left = encoder(without_pixels(inputs, map, percentile or 75))
+    whole = encoder(inputs) if whole is None else whole
+    s, o = (F.cosine_similarity(h, targets.to(h)).float().cpu() for h in (left, whole))
+    return 100 * (o - s)
 
 
 @shared

@@ -72,6 +72,84 @@ def mask_mean(
     return (map * masks).sum((1, 2)) / masks.sum((1, 2))
 
 
+@metric("mask-recall", higher_is_better=True, needs=("masks",))
+def mask_recall(
+    encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor
+) -> Tensor:
+    """Part of the object that the map covers when it is cut at the object's own area, (B,) in 0..1.
+
+    masks as in `iou`, of which it is 2 IoU / (1 + IoU), both sets having one size. A random map has
+    about the object's share of the image.
+    """
+    share = iou(encoder, inputs, targets, map, masks=masks)
+    return 2 * share / (1 + share)
+
+
+@metric("instance-recall", higher_is_better=True, needs=("masks",))
+def instance_recall(
+    encoder: Encoder,
+    inputs: Tensor,
+    targets: Tensor,
+    map: Tensor,
+    *,
+    masks: Tensor,
+    percentile=75,
+    part: float = 1 / 3,
+) -> Tensor:
+    """1 where at least `part` of the object lies above the map's percentile, else 0, (B,) (M2IB's
+    Figure 2b, counted).
+
+    masks (B, H, W) bool, one instance each. The mean over the instances of a picture is the share
+    of them that the map finds.
+    """
+    map, masks = check_map(map, inputs).flatten(1), check_masks(masks, inputs).flatten(1)
+    hot = map > map.quantile(percentile / 100, dim=1, keepdim=True)
+    return ((hot & masks).sum(1) / masks.sum(1) >= part).float()
+
+
+@metric("evenness", higher_is_better=True, needs=("masks", "others"))
+def evenness(
+    encoder: Encoder,
+    inputs: Tensor,
+    targets: Tensor,
+    map: Tensor,
+    *,
+    masks: Tensor,
+    others: Tensor,
+    above_background: bool = False,
+) -> Tensor:
+    """Smaller of the min-max scaled map's means on two things divided by the larger, (B,) in 0..1
+    (M2IB's Figure 1, counted).
+
+    masks and others (B, H, W) bool, one thing each. A map that is the same everywhere is perfectly
+    even, and a random one nearly so: see `weaker_thing`. above_background: of what each mean has
+    above that of the background, 0 where one has nothing.
+    """
+    means, background = thing_means(map, inputs, masks, others)
+    if above_background:
+        means = (means - background[:, None]).clamp(min=0)
+    return means.amin(1) / means.amax(1).clamp(min=1e-9)
+
+
+@metric("weaker-thing", higher_is_better=True, needs=("masks", "others"))
+def weaker_thing(
+    encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor, others: Tensor
+) -> Tensor:
+    """Smaller of the min-max scaled map's means on two things minus its mean on the background,
+    (B,): above 0 where both stand out. masks and others as in `evenness`."""
+    means, background = thing_means(map, inputs, masks, others)
+    return means.amin(1) - background
+
+
+def thing_means(map: Tensor, inputs: Tensor, masks: Tensor, others: Tensor) -> tuple:
+    """Means of the min-max scaled map on two things, (B, 2), and on the background, (B,)."""
+    scaled = min_max(check_map(map, inputs))
+    places = [check_masks(m, inputs) for m in (masks, others)]
+    places.append(check_masks(~(places[0] | places[1]), inputs))
+    means = torch.stack([(scaled * m).sum((1, 2)) / m.sum((1, 2)) for m in places], 1)
+    return means[:, :2], means[:, 2]
+
+
 def check_masks(masks: Tensor, inputs: Tensor) -> Tensor:
     wanted = (len(inputs), *inputs.shape[-2:])
     if not isinstance(masks, Tensor) or masks.dtype != torch.bool or tuple(masks.shape) != wanted:

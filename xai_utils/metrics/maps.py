@@ -11,9 +11,10 @@ from .base import metric
 
 
 @metric("map-area", higher_is_better=False)
-def map_area(encoder, inputs, targets, map: Tensor) -> Tensor:
-    """Mean value of the map, (B,)."""
-    return check_map(map, inputs).mean((1, 2))
+def map_area(encoder, inputs, targets, map: Tensor, *, above: float | None = None) -> Tensor:
+    """Mean value of the map, (B,); with `above`, the share of its pixels above that value."""
+    map = check_map(map, inputs)
+    return (map if above is None else (map > above).float()).mean((1, 2))
 
 
 @metric("map-tv", higher_is_better=False)
@@ -41,3 +42,33 @@ def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
         size = np.sqrt((p @ p) * (q @ q))
         values.append(p @ q / size if size > 0 else np.nan)
     return torch.tensor(values, dtype=torch.float32)
+
+
+def rank_interval(x, y, *, resamples: int = 2000, seed: int = 0) -> tuple[float, float, float]:
+    """Spearman's correlation of two lists and its 95 % percentile-bootstrap interval.
+
+    x, y  two lists (n,): pairs of entries are drawn again. Or two tables (methods, samples): the
+          samples are drawn again and the means of the rows are ranked, so that the interval says
+          how far the order of the methods hangs on the samples
+    Draws in which all entries tie have no correlation and are left out.
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    if x.shape != y.shape or x.ndim not in (1, 2):
+        raise ValueError(f"x and y must have one shape of 1 or 2 axes, got {x.shape} and {y.shape}")
+    n = x.shape[-1]
+    again = np.random.default_rng(seed).integers(n, size=(resamples, n))
+    draws = [v[again] if v.ndim == 1 else v[:, again].mean(2).T for v in (x, y)]
+    once = [v if v.ndim == 1 else v.mean(1) for v in (x, y)]
+    rows = [torch.from_numpy(np.vstack([v, more])) for v, more in zip(once, draws)]
+    correlations = rank_correlation(*rows).numpy()
+    low, high = np.nanpercentile(correlations[1:], [2.5, 97.5])
+    return float(correlations[0]), float(low), float(high)
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Structural similarity of each pair of min-max scaled maps, (B, H, W) and (B, H, W) -> (B,) in
+    -1..1 (Wang et al. 2004): it asks for the same places and not only for the same order."""
+    from skimage.metrics import structural_similarity
+
+    pairs = zip(min_max(a).numpy(), min_max(b).numpy())
+    return torch.tensor([structural_similarity(p, q, data_range=1.0) for p, q in pairs]).float()

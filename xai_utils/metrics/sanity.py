@@ -37,9 +37,31 @@ def randomisation_test(
     spread. The encoder is left as it was.
     """
     check_call(encoder, inputs, targets, texts=True, classes=True)
-    groups = weight_groups(encoder, inputs)
     trained = method(encoder, inputs, targets).map
-    rows = [("trained", method(encoder, inputs, targets).map)]
+    maps = randomised_maps(method, encoder, inputs, targets, cascading=cascading, seed=seed)
+    return pd.DataFrame(
+        [
+            dict(step=step, layer=layer, sample=i, spearman=r)
+            for step, (layer, map) in enumerate(maps.items())
+            for i, r in enumerate(rank_correlation(trained, map).tolist())
+        ]
+    )
+
+
+def randomised_maps(
+    method: Callable,
+    encoder: Encoder,
+    inputs,
+    targets: Tensor,
+    *,
+    cascading: bool = True,
+    seed: int = 0,
+) -> dict[str, Tensor]:
+    """The maps behind `randomisation_test`, which has the same arguments: "trained" and, from the
+    output to the input, each depth -> map, after its weights became random."""
+    check_call(encoder, inputs, targets, texts=True, classes=True)
+    groups = weight_groups(encoder, inputs)
+    maps = {"trained": method(encoder, inputs, targets).map}
     with own_weights(encoder) as weights:
         whole = {name: w.detach().clone() for name, w in weights.items()}
         for i, (group, names) in enumerate(progress(groups.items(), "randomisation")):
@@ -48,14 +70,21 @@ def randomisation_test(
                     for name, w in weights.items():
                         w.copy_(whole[name])
             randomise(weights, names, seed + i)
-            rows.append((group, method(encoder, inputs, targets).map))
-    return pd.DataFrame(
-        [
-            dict(step=step, layer=layer, sample=i, spearman=r)
-            for step, (layer, map) in enumerate(rows)
-            for i, r in enumerate(rank_correlation(trained, map).tolist())
-        ]
-    )
+            maps[group] = method(encoder, inputs, targets).map
+    return maps
+
+
+def randomised_map(
+    method: Callable, encoder: Encoder, inputs, targets: Tensor, names: list[str], *, seed: int = 0
+) -> Tensor:
+    """The method's maps after the weights of these names became random, drawn from one generator.
+
+    names  keys of `encoder.weights`; `weight_groups` tells them by depth. The encoder is left as it
+           was
+    """
+    with own_weights(encoder) as weights:
+        randomise(weights, names, seed)
+        return method(encoder, inputs, targets).map
 
 
 @torch.no_grad()

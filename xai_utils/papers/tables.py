@@ -16,6 +16,13 @@ def said(mean: float, low: float, high: float, *, digits: int = 2) -> str:
     return f"{mean:.{digits}f}" + ("" if alone else f" [{low:.{digits}f}, {high:.{digits}f}]")
 
 
+def intervals(values: dict, *, label: str = "method", mean: str = "mean") -> pd.DataFrame:
+    """One line for each entry of label -> per-sample values: the label, their mean, the low and
+    high end of its 95 % bootstrap interval, and n. `label` and `mean` name these columns."""
+    lines = [(name, *mean_interval(v), len(v)) for name, v in values.items()]
+    return pd.DataFrame(lines, columns=(label, mean, "low", "high", "n"))
+
+
 def wide(table: pd.DataFrame, index: list[str], *, digits: int = 2) -> pd.DataFrame:
     """Rows of `score` or `evaluate` as a table to read: a column for each metric, mean and interval
     as text, and n.
