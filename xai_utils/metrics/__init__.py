@@ -3,7 +3,7 @@
 
 What judges a method or a whole set instead of single maps has a signature of its own: `roar_plus`,
 `randomisation_test`, `completeness_gap`, `mismatch_auc`, `cost`, `rank_correlation`,
-`caption_ranks`.
+`caption_ranks`, `properties`.
 """
 
 from ..stats import mean_interval, min_max
@@ -29,6 +29,7 @@ from .perturbation import (
     perturbation_curve,
     positive_perturbation_auc,
 )
+from .properties import match_without, properties, removal_map, rewritten, sign_descent
 from .retraining import roar_plus
 from .retrieval import caption_ranks, zero_shot_roar
 from .sanity import completeness_gap, mismatch_auc, randomisation_test
@@ -52,6 +53,7 @@ __all__ = [
     "map_area",
     "map_total_variation",
     "mask_contrast",
+    "match_without",
     "mean_interval",
     "min_max",
     "miou",
@@ -61,9 +63,13 @@ __all__ = [
     "perturbation_curve",
     "pointing_game",
     "positive_perturbation_auc",
+    "properties",
     "randomisation_test",
     "rank_correlation",
+    "removal_map",
     "retrieval_captioner",
+    "rewritten",
     "roar_plus",
+    "sign_descent",
     "zero_shot_roar",
 ]
