@@ -1,3 +1,4 @@
+import importlib
 from dataclasses import replace
 
 import numpy as np
@@ -56,6 +57,13 @@ def test_every_claim_is_there_and_every_rule_can_be_read():
     ]
     assert len(rules) > 40
     assert all(CLAUSE.fullmatch(clause) for clause in rules)
+
+
+def test_the_table_of_claims_and_the_folder_of_their_functions_share_a_name():
+    from xai_utils import papers
+
+    importlib.import_module("xai_utils.papers.claims")
+    assert len(papers.claims()) == 129
 
 
 def test_a_claim_holds_only_if_every_paired_interval_lies_where_it_says():
