@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
+import planted
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ import xai_utils as xu
 from xai_utils.methods import mfaba, nib, random_map
 from xai_utils.metrics import match_without, properties, removal_map, rewritten, sign_descent
 from xai_utils.metrics.properties import CLOSED, CRITERIA
-from xai_utils.types import Attribution, Parts
+from xai_utils.types import Attribution
 
 TEXTS = ["a red car", "two small green apples on a table"]
 quick = partial(nib, steps=2)
@@ -72,21 +73,7 @@ PLANTED = {
 }
 
 
-def planted_cell():
-    """Features: 4 x 4 cells; embedding: cell 5 and a constant."""
-    parts = Parts(
-        lambda x: F.avg_pool2d(x[:, :1], 8),
-        (torch.nn.Identity(),),
-        lambda z: torch.cat([z.flatten(1)[:, 5:6], torch.ones(len(z), 1)], 1),
-    )
-    return replace(xu.wrap(lambda x: x, image_size=32), parts=parts, dim=2)
-
-
-OTHER = (
-    replace(planted_cell(), head=torch.nn.Identity()),
-    torch.ones(1, 3, 32, 32),
-    torch.eye(2)[:1],
-)
+OTHER = planted.patch_cnn(), planted.two_patches(1), torch.ones(1, 6)
 
 
 @pytest.mark.parametrize("name", PLANTED)
@@ -145,17 +132,18 @@ def test_nibs_map_ignores_a_scale_but_not_a_shift(tower):
 
 
 def test_taking_the_planted_cell_away_is_all_that_matters():
-    encoder, x = planted_cell(), torch.full((2, 3, 32, 32), 2.0)
-    h = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    encoder, x = planted.patch_cnn(), torch.full((2, 3, 32, 32), 2.0)
+    h = torch.eye(2).repeat_interleave(3, 1)  # towards the cell's three channels, towards the ones
     places = torch.zeros(3, 2, 4, 4, dtype=torch.bool)
-    places[1].flatten(1)[:, 5] = True
+    places[1].flatten(1)[:, planted.CELL] = True
     places[2] = ~places[1]
     s = match_without(encoder, x, h, places, layer=1)
     whole = torch.tensor([2.0, 1.0]) / 5**0.5
     assert torch.allclose(s, torch.stack([whole, torch.tensor([0.0, 1.0]), whole]))
-    cells = F.avg_pool2d(removal_map(encoder, x, h, layer=1), 8).flatten(1)
-    assert cells.abs().argmax(1).tolist() == [5, 5] and cells[0, 5] > 0 > cells[1, 5]
-    assert cells[:, [3, 12, 15]].abs().max() == 0
+    cells = planted.cells(removal_map(encoder, x, h, layer=1))
+    assert cells.abs().argmax(1).tolist() == [planted.CELL] * 2
+    assert cells[0, planted.CELL] > 0 > cells[1, planted.CELL]
+    assert cells[:, [0, 4, 8, 12, 13, 14, 15]].abs().max() == 0
     with pytest.raises(ValueError, match=r"shape \(K, \*\(2, 4, 4\)\)"):
         match_without(encoder, x, h, places[:, :1], layer=1)
 
@@ -180,9 +168,11 @@ def test_mfabas_sum_is_the_fall_for_small_steps(tower):
     x, h = pictures(tower), tower.encode_text(TEXTS)
     total, fall = sign_descent(tower.image, x, h, steps=4, rate=1e-4)
     assert torch.allclose(total, fall, rtol=0.05) and (total > 0).all()
-    total, fall = sign_descent(planted_cell(), 2 * torch.ones(1, 3, 32, 32), torch.eye(2)[:1])
-    wanted = mfaba(planted_cell(), 2 * torch.ones(1, 3, 32, 32), torch.eye(2)[:1], layer=0)
-    assert total.item() == pytest.approx(wanted.map.sum().item() / 64, rel=0.35)
-    assert fall.item() == pytest.approx(total.item(), rel=0.05)
+    encoder, x = planted.patch_cnn(), torch.full((1, 3, 32, 32), 2.0)
+    h = torch.eye(2)[:1].repeat_interleave(3, 1)
+    total, fall = sign_descent(encoder, x, h)
+    pixels = mfaba(encoder, x, h, layer=0).map  # 64 to a cell
+    assert total.item() == pytest.approx(pixels.sum().item() / 64, rel=1e-3)
+    assert fall.item() == pytest.approx(total.item(), rel=0.02)
     with pytest.raises(ValueError, match="rate must be"):
-        sign_descent(tower.image, x, h, rate=0)
+        sign_descent(encoder, x, h, rate=0)

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ...metrics.base import mean_interval
 from ...metrics.maps import rank_correlation
+from ...stats import mean_interval
 from .. import Verdict, decide, published, verdict
 from ..tables import interval_text
 
