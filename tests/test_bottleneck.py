@@ -1,6 +1,7 @@
 """M2IB and NIB: word-for-word oracles, no dependence on the rest of the batch on real towers."""
 
 import inspect
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ import torch.nn.functional as F
 from reference.bottleneck_loop import m2ib_loop, nib_loop
 
 import xai_utils as xu
-from xai_utils.methods import m2ib, nib
+from xai_utils.methods import m2ib, nib, nib_path
 from xai_utils.methods.bottleneck import compressed, information
+from xai_utils.methods.nib import Path
 from xai_utils.metrics import completeness_gap
 
 TEXTS = ["a red car", "two small green apples on a table"]
@@ -209,3 +211,40 @@ def test_signatures_are_the_papers_settings():
         0,
     )
     assert inspect.signature(nib).parameters["steps"].default == 10
+
+
+@pytest.mark.parametrize("which", ["image", "text"])
+def test_the_path_holds_the_maps_of_all_its_counts(conse, which):
+    """Against `nib` itself, with a padded text in the batch."""
+    x = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    h = conse.encode_text(TEXTS)
+    encoder, inputs = (conse.image, x) if which == "image" else (conse.text, TEXTS)
+    h = h if which == "image" else conse.encode_image(x)
+    path = nib_path(encoder, inputs, h, counts=(4, 3))
+    assert [float(t) for t in path.nodes] == pytest.approx(
+        [0, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 1]
+    )
+    for n in (1, 2, 3, 4):
+        a = nib(encoder, inputs, h, steps=n)
+        there = ~a.map.isnan()
+        assert torch.equal(there, ~path.map(n).isnan())
+        assert relative(path.map(n)[there], a.map[there]) < 1e-5
+        change = a.trace["similarity"][-1] - a.trace["similarity"][0]
+        assert torch.allclose(path.change, change)
+        assert torch.allclose(path.relative_gap(n), (a.trace["gap"][0] / change).abs(), rtol=1e-3)
+    assert torch.equal(path.scores(1, midpoints=True), path.slopes[3])
+    assert torch.equal(path.scores(2, midpoints=True), path.slopes[[1, 5]].mean(0))
+    with pytest.raises(ValueError, match="n=5 needs 4 nodes"):
+        path.scores(5)
+    with pytest.raises(ValueError, match="counts must be"):
+        nib_path(encoder, inputs, h, counts=(0,))
+
+
+def test_midpoints_integrate_a_straight_slope_exactly():
+    """S = t^2 has the slope 2t: the right sum is 1 + 1/n, the sum at midpoints 1."""
+    nodes = tuple(Fraction(k, 8) for k in range(9))
+    t = torch.tensor([float(k) for k in nodes])[:, None]
+    path = Path(nodes=nodes, similarity=t**2, slopes=2 * t[:, :, None], to_map=lambda s: s)
+    assert [path.scores(n).item() for n in (1, 2, 4, 8)] == [2, 1.5, 1.25, 1.125]
+    assert [path.scores(n, midpoints=True).item() for n in (1, 2, 4)] == [1, 1, 1]
+    assert path.relative_gap(4).item() == 0.25

@@ -18,6 +18,7 @@ from xai_utils import methods
 from xai_utils.methods.explainers import Explainer
 
 NOT_METHODS = {"load_explainer", "train_explainer"}  # they make what `aha` needs
+NOT_METHODS |= {"nib_path"}  # what `nib` sums up, node by node
 BOTH, EMBEDDING, CLASS = ("embedding", "class"), ("embedding",), ("class",)
 TEXTS = ["a zebra", "two ripe strawberries and a small green frog", "an old field gun"]
 NO_PLACE = "knows nothing of the input's content"

@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 
 DPI = 80
 OVERLAY = 0.6  # opacity of a map over its picture
+# Of the things in a picture; signed maps are pale around 0.
+OUTLINES = {False: ("white", "cyan", "lime"), True: ("black", "darkgreen", "purple")}
 
 
 def style() -> None:
@@ -47,7 +49,7 @@ def panels(
 
     rows     lists of (title, picture), (title, picture, map) or (title, picture, map, outlines):
              picture PIL, or None for a bare map; map (H, W), or None for a bare picture; outlines
-             masks (H, W), drawn in white, then cyan
+             masks (H, W), drawn in white, then cyan; where signed, in black, then green
     unit     what the colour bar counts
     limits   (low, high) of all maps; None: the smallest and largest value drawn, symmetric where
              signed
@@ -99,7 +101,7 @@ def panel(ax, cell, signed: bool, limits, overlay: bool, width: int):
     if has_map(cell):
         look = dict(cmap=colours(signed), vmin=limits[0], vmax=limits[1])
         drawn = ax.imshow(rest[0], alpha=OVERLAY if over else 1.0, **look)
-    for mask, colour in zip(rest[1] if len(rest) > 1 else (), ("white", "cyan", "lime")):
+    for mask, colour in zip(rest[1] if len(rest) > 1 else (), OUTLINES[signed]):
         outline(ax, mask, colour)
     return drawn
 

@@ -20,7 +20,7 @@ from .iba import iba
 from .ibisa import ibisa
 from .kernel_shap import kernel_shap
 from .m2ib import m2ib
-from .nib import nib
+from .nib import nib, nib_path
 from .p_ibisa import p_ibisa
 from .sampling import rise, sbsm
 
@@ -45,6 +45,7 @@ __all__ = [
     "m2ib",
     "mfaba",
     "nib",
+    "nib_path",
     "ones_map",
     "p_ibisa",
     "random_map",

@@ -1,6 +1,10 @@
 """NIB: the noise-free limit of the bottleneck, which is a path integral from the empty to the full
 hidden state."""
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -8,7 +12,7 @@ from torch import Tensor
 from ..arguments import check_call
 from ..batching import row_groups
 from ..checks import check_number
-from ..types import Attribution, Encoder, Latent
+from ..types import Attribution, Encoder, Latent, Split
 
 
 @torch.enable_grad()
@@ -39,7 +43,7 @@ def nib(
     - S(0). It tends to 0 as n grows, but slowly where layer norms follow: they undo the scale t, so
     that S jumps near 0. There is no randomness. cost: passes of the suffix and one of the prefix.
     Unlike the released code, a text is scored against its own image only, whatever else is in the
-    batch.
+    batch. What each node contributes is kept by `nib_path`.
     """
     check_call(encoder, inputs, targets, texts=True)
     for name, value in dict(steps=steps, chunk=chunk).items():
@@ -47,21 +51,15 @@ def nib(
     split = encoder.split(encoder.default_layer if layer is None else layer)
     with torch.no_grad():
         z = split.prefix(inputs)
-    targets, points = targets.to(z), steps + 1
-    scores, similarity = torch.zeros_like(z), torch.zeros(len(z), points, device=z.device)
-    for rows in row_groups(encoder, len(z), points, chunk):
-        i, k = rows // points, rows % points
-        t = (k / steps).to(z).view(-1, *[1] * (z.ndim - 1))
-        x = (t * z[i]).requires_grad_()
-        s = F.cosine_similarity(split.suffix(x, like=z, rows=i), targets[i])
-        (g,) = torch.autograd.grad(s.sum(), x)
-        similarity[i, k] = s.detach()
-        scores.index_add_(
-            0, i, torch.where(t > 0, g * z[i] / steps, 0)
-        )  # k = 0 is there for S(0) alone
+    t = torch.arange(steps + 1, device=z.device) / steps
+    scores, similarity = torch.zeros_like(z), torch.zeros(len(z), steps + 1, device=z.device)
+    for i, k, s, slope in along(encoder, split, z, targets.to(z), t, chunk):
+        similarity[i, k] = s
+        there = (k > 0).view(-1, *[1] * (z.ndim - 1))  # k = 0 is there for S(0) alone
+        scores.index_add_(0, i, torch.where(there, slope / steps, 0))
     places = scores.sum(split.channel_dim)  # (B, T) or (B, h, w)
-    real = places * z.valid if isinstance(z, Latent) else places
-    gap = real.flatten(1).sum(1) - (similarity[:, -1] - similarity[:, 0])
+    change = similarity[:, -1] - similarity[:, 0]
+    gap = real_places(places, z).flatten(1).sum(1) - change
     tokens = None if isinstance(inputs, Tensor) else encoder.tokenize(inputs)[2]
     return Attribution(
         map=split.to_map(places, like=z).float().cpu(),
@@ -69,5 +67,105 @@ def nib(
         signed=True,
         tokens=tokens,
         trace=dict(similarity=similarity.T.cpu(), gap=gap[None].cpu()),
-        cost=dict(forwards=points + 1, backwards=points),
+        cost=dict(forwards=steps + 2, backwards=steps + 1),
     )
+
+
+@dataclass(frozen=True)
+class Path:
+    """NIB's path t z node by node, made by `nib_path`: every sum whose nodes are among those walked
+    can be picked from it.
+
+    nodes       the t that were walked, rising from 0 to 1
+    similarity  S(t), (nodes, B)
+    slopes      z dS/dz at t z, summed over channels, (nodes, B, T) or (nodes, B, h, w); 0 behind
+                the end of a text
+    to_map      scores of places, (B, T) or (B, h, w), -> the map (B, H, W), or for texts (B, T')
+    """
+
+    nodes: tuple[Fraction, ...]
+    similarity: Tensor
+    slopes: Tensor
+    to_map: Callable
+
+    @property
+    def change(self) -> Tensor:
+        """S(1) - S(0), (B,): what the scores should add up to."""
+        return self.similarity[-1] - self.similarity[0]
+
+    def scores(self, n: int, *, midpoints: bool = False) -> Tensor:
+        """The scores of all places with n nodes, special tokens included: the mean slope at
+        t = k/n, k = 1..n (Eq. 10), or at the middle of each interval, t = (2k - 1)/2n.
+
+        Raises ValueError where such a node was not walked.
+        """
+        check_number("n", n, 1, integer=True)
+        wanted = [Fraction(2 * k - int(midpoints), 2 * n) for k in range(1, n + 1)]
+        if missing := set(wanted) - set(self.nodes):
+            raise ValueError(f"n={n} needs {len(missing)} nodes that the path lacks: count them in")
+        return self.slopes[[self.nodes.index(t) for t in wanted]].mean(0)
+
+    def map(self, n: int, *, midpoints: bool = False) -> Tensor:
+        """The map with n nodes, as `nib` gives it with steps=n."""
+        return self.to_map(self.scores(n, midpoints=midpoints)).float().cpu()
+
+    def relative_gap(self, n: int, *, midpoints: bool = False) -> Tensor:
+        """|sum of all scores - change| / |change| with n nodes, (B,): Theorem 3 says that it tends
+        to 0."""
+        total = self.scores(n, midpoints=midpoints).flatten(1).sum(1)
+        return ((total - self.change).abs() / self.change.abs()).cpu()
+
+
+@torch.enable_grad()
+def nib_path(
+    encoder: Encoder,
+    inputs,
+    targets: Tensor,
+    *,
+    counts: Sequence[int] = (10,),
+    layer: int | None = None,
+    chunk: int = 64,
+) -> Path:
+    """S(t) and what each place adds to its slope, at every node that `nib` visits with steps = n,
+    for each n in counts. One walk with 200 nodes holds those of 100, 50, 40, ... too.
+
+    The other arguments are those of `nib`.
+    """
+    check_call(encoder, inputs, targets, texts=True)
+    for n in counts:
+        check_number("counts", n, 1, integer=True)
+    check_number("chunk", chunk, 1, integer=True)
+    split = encoder.split(encoder.default_layer if layer is None else layer)
+    with torch.no_grad():
+        z = split.prefix(inputs)
+    nodes = tuple(sorted({Fraction(k, n) for n in counts for k in range(n + 1)}))
+    t = torch.tensor([float(node) for node in nodes], device=z.device)
+    slopes = z.new_zeros(len(nodes), *z.sum(split.channel_dim).shape)
+    similarity = torch.zeros(len(nodes), len(z), device=z.device)
+    for i, k, s, slope in along(encoder, split, z, targets.to(z), t, chunk):
+        similarity[k, i] = s
+        slopes[k, i] = slope.sum(split.channel_dim)
+    return Path(
+        nodes=nodes,
+        similarity=similarity.cpu(),
+        slopes=real_places(slopes, z).cpu(),
+        to_map=lambda scores: split.to_map(scores.to(z), like=z),
+    )
+
+
+def along(
+    encoder: Encoder, split: Split, z: Tensor, targets: Tensor, t: Tensor, chunk: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """The path of every sample, some rows at a time: whose row it is and at which t, (rows,) each,
+    S there (rows,), and z dS/dz (rows, ...)."""
+    for rows in row_groups(encoder, len(z), len(t), chunk):
+        i, k = rows // len(t), rows % len(t)
+        x = (t[k].to(z).view(-1, *[1] * (z.ndim - 1)) * z[i]).requires_grad_()
+        s = F.cosine_similarity(split.suffix(x, like=z, rows=i), targets[i])
+        (g,) = torch.autograd.grad(s.sum(), x)
+        yield i, k, s.detach(), g * z[i]
+
+
+def real_places(places: Tensor, z: Tensor) -> Tensor:
+    """Scores of places, 0 where a text has padding."""
+    return places * z.valid if isinstance(z, Latent) else places

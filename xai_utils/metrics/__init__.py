@@ -2,8 +2,8 @@
 `.higher_is_better`.
 
 What judges a method or a whole set instead of single maps has a signature of its own: `roar_plus`,
-`randomisation_test`, `completeness_gap`, `mismatch_auc`, `cost`, `rank_correlation`,
-`caption_ranks`, `occlusion_drop`.
+`caption_ranks`, `mismatch_auc` (metrics of sets), `randomisation_test`, `completeness_gap`,
+`occlusion_drop`, `properties`, `cost`, `rank_correlation`.
 """
 
 from ..stats import mean_interval, min_max, slope_interval
@@ -37,6 +37,7 @@ from .perturbation import (
     positive_perturbation_auc,
     removed,
 )
+from .properties import match_without, properties, removal_map, rewritten, sign_descent
 from .retraining import fine_tuned, roar_plus
 from .retrieval import caption_ranks, zero_shot_roar
 from .sanity import (
@@ -74,6 +75,7 @@ __all__ = [
     "mask_contrast",
     "mask_mean",
     "mask_recall",
+    "match_without",
     "mean_interval",
     "min_max",
     "miou",
@@ -84,16 +86,20 @@ __all__ = [
     "perturbation_curve",
     "pointing_game",
     "positive_perturbation_auc",
+    "properties",
     "randomisation_test",
     "randomised_map",
     "randomised_maps",
     "rank_correlation",
     "removed",
     "rank_interval",
+    "removal_map",
     "retrieval_captioner",
+    "rewritten",
     "roar_plus",
     "slope_interval",
     "ssim",
     "weaker_thing",
+    "sign_descent",
     "zero_shot_roar",
 ]

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..evaluate import summarise
 from ..stats import mean_interval
+from . import claims as _  # noqa: F401  the folder, now: `claims` below keeps its name
 
 import_module(f"{__name__}.claims")  # loaded first, it leaves the name to the function below
 
