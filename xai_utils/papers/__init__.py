@@ -3,12 +3,15 @@
 import re
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
 
 from ..evaluate import summarise
 from ..stats import mean_interval
+
+import_module(f"{__name__}.claims")  # loaded first, it leaves the name to the function below
 
 PAPERS = ("p-ibisa", "m2ib", "nib", "adaib", "aha")
 HOLDS, FAILS, OPEN, UNTESTABLE = (
