@@ -1,7 +1,10 @@
-"""Numbers about numbers: the scale of a map, the mean of many values and its interval."""
+"""Numbers about numbers: the scale of a map, the mean of many values, intervals, AUC."""
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
 
@@ -33,3 +36,43 @@ def mean_interval(values, *, resamples: int = 2000, seed: int = 0) -> tuple[floa
         (values,), np.mean, n_resamples=resamples, method="percentile", rng=rng
     ).confidence_interval
     return float(values.mean()), float(interval.low), float(interval.high)
+
+
+def bootstrap_interval(
+    statistic: Callable, *values, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:
+    """A statistic of paired values with its 95 % percentile-bootstrap interval.
+
+    statistic  (*values) -> a number, such as `auc` or the ratio of two sums
+    values     arrays or tensors (n, ...) with one row for each unit that is drawn. What belongs
+               to one picture is one row, or the same row of each, and so stays together
+    Draws of which the statistic is not finite are left out. The interval is (nan, nan) where none
+    is left, and for a single unit.
+    Raises ValueError for values of different lengths, and for none.
+    """
+    lengths = {len(v) for v in values}
+    if len(lengths) != 1 or lengths == {0}:
+        raise ValueError(f"values must have one length above 0, got {sorted(lengths)}")
+    (n,) = lengths
+    draws = np.random.default_rng(seed).integers(0, n, (resamples if n > 1 else 0, n))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        whole = float(statistic(*values))
+        found = np.array([statistic(*(v[rows] for v in values)) for rows in draws], float)
+    found = found[np.isfinite(found)]
+    if not len(found):
+        return whole, float("nan"), float("nan")
+    low, high = np.percentile(found, [2.5, 97.5])
+    return whole, float(low), float(high)
+
+
+def auc(low, high) -> float:
+    """Area under the ROC curve: P(a value of `high` is above one of `low`) + P(they are equal) / 2.
+
+    low, high  (m,) and (n,) numbers
+    0.5 is chance, 1 where all of `high` are above all of `low`, NaN where one is empty.
+    """
+    low, high = np.asarray(low, float), np.asarray(high, float)
+    if not len(low) or not len(high):
+        return float("nan")
+    above = rankdata(np.concatenate([high, low]))[: len(high)].sum()
+    return float(above / len(high) - (len(high) + 1) / 2) / len(low)

@@ -19,7 +19,7 @@ from .localization import (
     miou,
     pointing_game,
 )
-from .maps import map_area, map_total_variation, rank_correlation
+from .maps import map_area, map_entropy, map_total_variation, rank_correlation
 from .perturbation import (
     deletion_auc,
     insertion_auc,
@@ -50,6 +50,7 @@ __all__ = [
     "lerf",
     "localization_iou",
     "map_area",
+    "map_entropy",
     "map_total_variation",
     "mask_contrast",
     "mean_interval",
