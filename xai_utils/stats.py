@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 
@@ -69,10 +68,11 @@ def auc(low, high) -> float:
     """Area under the ROC curve: P(a value of `high` is above one of `low`) + P(they are equal) / 2.
 
     low, high  (m,) and (n,) numbers
-    0.5 is chance, 1 where all of `high` are above all of `low`, NaN where one is empty.
+    0.5 is chance, 1 where all of `high` are above all of `low`. NaN where one is empty or holds
+    NaN.
     """
-    low, high = np.asarray(low, float), np.asarray(high, float)
-    if not len(low) or not len(high):
-        return float("nan")
-    above = rankdata(np.concatenate([high, low]))[: len(high)].sum()
-    return float(above / len(high) - (len(high) + 1) / 2) / len(low)
+    low, high = np.sort(np.asarray(low, float)), np.asarray(high, float)
+    if not len(low) or not len(high) or np.isnan(low[-1]) or np.isnan(high).any():
+        return float("nan")  # sorted, a NaN comes last
+    below, not_above = (low.searchsorted(high, side) for side in ("left", "right"))
+    return float((below + not_above).mean() / (2 * len(low)))
