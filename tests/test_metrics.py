@@ -20,6 +20,7 @@ from xai_utils.metrics import (
     iou,
     localization_iou,
     map_area,
+    map_entropy,
     map_total_variation,
     mask_contrast,
     mask_mean,
@@ -34,6 +35,7 @@ from xai_utils.metrics import (
     weaker_thing,
 )
 from xai_utils.papers import reference
+from xai_utils.stats import auc, bootstrap_interval
 
 METRICS = [
     confidence_drop,
@@ -406,3 +408,40 @@ def test_boundary_f_by_hand():
     near[:, 12:22, 10:20] = 1  # two pixels lower: within reach of three, not of one
     assert boundary_f(None, inputs, None, near, masks=masks).tolist() == [1, 1]
     assert (boundary_f(None, inputs, None, near, masks=masks, reach=1) < 1).all()
+
+
+def test_auc_is_the_share_of_ordered_pairs():
+    rng = np.random.default_rng(0)
+    low, high = rng.integers(0, 5, 12), rng.integers(1, 6, 9)
+    literal = np.mean([(h > v) + 0.5 * (h == v) for h in high for v in low])
+    assert auc(low, high) == pytest.approx(literal)
+    assert auc([0, 1], [2, 3]) == 1
+    assert auc([2, 3], [0, 1]) == 0
+    assert auc([1, 1], [1, 1]) == 0.5
+    assert np.isnan(auc([], [1]))
+
+
+def test_bootstrap_interval():
+    rng = np.random.default_rng(0)
+    a = rng.normal(0, 1, 60)
+    b = a + rng.normal(0.3, 0.1, 60)  # paired: the difference is sure where neither mean is
+    mean, low, high = bootstrap_interval(lambda p, q: (q - p).mean(), a, b)
+    assert mean == pytest.approx((b - a).mean())
+    assert 0.2 < low < mean < high < 0.4
+    of_mean = mean_interval(a, seed=3)
+    assert bootstrap_interval(np.mean, a, seed=3) == pytest.approx(of_mean, abs=0.05)
+    assert bootstrap_interval(lambda t: t.mean(), torch.from_numpy(a))[0] == pytest.approx(a.mean())
+    ratio = bootstrap_interval(lambda p: 1 / p.sum(), np.array([0.0, 0.0, 1.0]))
+    assert all(np.isfinite(ratio))  # draws of zeros alone are left out
+    assert np.isnan(bootstrap_interval(np.mean, [[2.0]])[1:]).all()
+    with pytest.raises(ValueError, match="one length"):
+        bootstrap_interval(np.mean, [1, 2], [1])
+
+
+def test_map_entropy():
+    encoder, x = mean_colour(), torch.zeros(3, 3, 4, 4)
+    spot, half = torch.zeros(4, 4), torch.zeros(4, 4)
+    spot[1, 2], half[:2] = 5, 0.1
+    entropy = map_entropy(encoder, x, None, torch.stack([torch.ones(4, 4), spot - 1, half]))
+    wanted = [1, 0, np.log(8) / np.log(16)]
+    assert entropy.tolist() == pytest.approx(wanted, abs=1e-6)

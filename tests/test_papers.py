@@ -19,7 +19,7 @@ from xai_utils.papers import (
     published,
     verdict,
 )
-from xai_utils.papers.tables import beside, intervals
+from xai_utils.papers.tables import beside, intervals, lead, wide
 
 
 def table(
@@ -47,6 +47,39 @@ def table(
         for i in range(n)
     ]
     return pd.DataFrame(rows)
+
+
+def test_wide_has_means_intervals_and_the_spread_of_runs():
+    rows = table({"a": 1.0, "b": 2.0}, n=6).assign(run=lambda t: t["sample"].astype(int) % 2)
+    lines = wide(rows, ["method"], digits=1)
+    assert list(lines.columns) == ["method", "n", "mask-contrast"]
+    assert lines.n.tolist() == [6, 6]
+    with_runs = wide(rows, ["method"], digits=1, runs="run")["mask-contrast"]
+    means = rows[rows.method == "a"].groupby("run").value.mean()
+    assert with_runs[0] == lines["mask-contrast"][0] + f" ± {means.std():.1f}"
+    one_run = wide(rows, ["method"], digits=1, runs="dataset")
+    assert one_run.equals(lines)
+
+
+def test_lead_is_the_paired_difference_of_the_two_best():
+    values = table({"a": 1.0, "b": 2.0, "c": 1.9}).pivot(
+        index="sample", columns="method", values="value"
+    )
+    best, mean, low, high = lead(values)
+    assert best == "b"
+    assert mean == pytest.approx((values.b - values.c).mean())
+    assert 0 < low < mean < high < 0.2  # paired, although samples differ by much more
+    best, mean, _, high = lead(values, lower_is_better=True)
+    assert best == "a"
+    assert mean < high < -0.8
+    assert lead(values.assign(d=values.b))[:2] == ("b", 0)
+
+
+def test_the_modules_of_claims_leave_the_function_its_name():
+    import xai_utils.papers.claims.adaib  # noqa: F401
+    from xai_utils import papers
+
+    assert len(papers.claims()) == 129
 
 
 def test_every_claim_is_there_and_every_rule_can_be_read():

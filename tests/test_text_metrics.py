@@ -236,6 +236,39 @@ def test_roar_is_the_literal_ratio(conse, direction, side):
     assert score.mean().item() == pytest.approx(wanted, abs=1e-4)
 
 
+@pytest.mark.parametrize("direction", ["i2t", "t2i"])
+def test_roar_searches_among_distractors_too(conse, direction):
+    samples, texts = pairs(7)
+    x = torch.stack([conse.image.transform(s.image) for s in samples])
+    images, words = conse.encode_image(x), conse.encode_text(texts)
+    m = torch.rand(4, 224, 224, generator=torch.Generator().manual_seed(0))
+    gone = torch.stack(
+        [torch.where(a > a.quantile(0.75), b.mean((1, 2), keepdim=True), b) for a, b in zip(m, x)]
+    )
+    with torch.no_grad():
+        corrupt = conse.encode_image(gone)
+    mine = direction == "i2t"
+    more = (words if mine else images)[4:]
+    hit = []
+    for own in (images[:4], corrupt):
+        queries, partners = (own, words[:4]) if mine else (words[:4], own)
+        gallery = torch.cat([partners, more])
+        found = torch.cosine_similarity(queries[:, None], gallery[None], dim=2).argmax(1)
+        hit.append((found == torch.arange(4)).float())
+    score = zero_shot_roar(conse.image, x[:4], words[:4], m, direction=direction, distractors=more)
+    assert torch.allclose(score, 100 * (hit[0] - hit[1]) / hit[0].mean())
+    with pytest.raises(ValueError, match="distractors must be embeddings"):
+        zero_shot_roar(conse.image, x[:4], words[:4], m, distractors=more[:, :9])
+
+
+def test_distractors_that_come_first_make_every_query_fail(conse):
+    x = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    h = conse.encode_image(x)
+    m = torch.rand(2, 224, 224)
+    with pytest.raises(ValueError, match="not one query finds its partner"):
+        zero_shot_roar(conse.image, x, h, m, distractors=h)  # a tie is a miss
+
+
 def test_roar_of_a_map_that_marks_the_text_and_of_one_that_does_not(conse, stamps):
     """Taking the object away loses its caption, taking the grey ground away does not."""
     shown = [
@@ -431,6 +464,20 @@ def test_mismatch_auc():
     assert abs(auc - 0.5) < 0.1
     with pytest.raises(ValueError, match="pairs of both kinds"):
         mismatch_auc([1, 2], [True, True])
+
+
+def test_mismatch_auc_draws_whole_pictures():
+    rng = np.random.default_rng(0)
+    own = rng.normal(size=40)
+    losses = np.concatenate([own, own + 0.1])  # each picture's other caption is a little dearer
+    matched, pictures = np.repeat([True, False], 40), [f"p{i % 40}" for i in range(80)]
+    auc, low, high = mismatch_auc(losses, matched, clusters=pictures)
+    apart = mismatch_auc(losses, matched)
+    assert auc == apart[0]
+    assert 0.5 < low < auc < high  # paired: sure of what drawing apart is not
+    assert apart[1] < 0.5 < apart[2]
+    with pytest.raises(ValueError, match="clusters must name"):
+        mismatch_auc(losses, matched, clusters=pictures[:3])
 
 
 def test_cost_counts_what_a_method_does(conse):

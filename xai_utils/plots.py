@@ -39,7 +39,7 @@ def panels(
     rows,
     *,
     unit: str,
-    signed: bool = False,
+    signed=False,
     limits=None,
     row_names=None,
     side: float = 2.0,
@@ -51,33 +51,43 @@ def panels(
              picture PIL, or None for a bare map; map (H, W), or None for a bare picture; outlines
              masks (H, W), drawn in white, then cyan; where signed, in black, then green
     unit     what the colour bar counts
-    limits   (low, high) of all maps; None: the smallest and largest value drawn, symmetric where
+    signed   whether the maps have signs, of all columns or for each; of two kinds, each has a bar
+    limits   (low, high) of all maps; None: the smallest and largest value drawn. Symmetric where
              signed
     overlay  maps lie over their pictures; False: maps are drawn bare
     """
-    maps = [np.asarray(cell[2]) for row in rows for cell in row if has_map(cell)]
-    if limits is None and maps:
-        limits = common_limits(maps, signed)
     columns = max(map(len, rows))
+    signs = [signed] * columns if isinstance(signed, bool) else list(signed)
+    maps = [np.asarray(cell[2]) for row in rows for cell in row if has_map(cell)]
+    limits = {sign: limits_of(maps, sign, limits) for sign in signs} if maps else {}
     size = (side * columns + 0.6, (side + 0.3) * len(rows))
     fig, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
-    drawn = None
+    drawn = {}
     for r, row in enumerate(rows):
         for c, ax in enumerate(axes[r]):
             bare(ax)
             if c < len(row) and row[c]:
-                drawn = panel(ax, row[c], signed, limits, overlay, round(9 * side)) or drawn
+                look = dict(signed=signs[c], limits=limits.get(signs[c]), overlay=overlay)
+                if image := panel(ax, row[c], **look, width=round(9 * side)):
+                    drawn[signs[c]] = image
         if row_names:
             axes[r, 0].set_ylabel(row_names[r], rotation=90)
-    if drawn is not None:
-        bar = fig.colorbar(drawn, ax=axes, fraction=0.03, pad=0.01)
-        bar.set_label(unit)
+    for sign, image in sorted(drawn.items()):
+        bar = fig.colorbar(image, ax=axes, fraction=0.03, pad=0.01)
+        bar.set_label(f"{unit}, signed" if sign and len(drawn) > 1 else unit)
         bar.solids.set_alpha(1)
     return fig
 
 
 def has_map(cell) -> bool:
     return bool(cell) and len(cell) > 2 and cell[2] is not None
+
+
+def limits_of(maps: list[np.ndarray], signed: bool, limits) -> tuple[float, float]:
+    """The given limits, symmetric where signed; None: those of all maps."""
+    if limits is None:
+        return common_limits(maps, signed)
+    return (-float(limits[1]), float(limits[1])) if signed else limits
 
 
 def common_limits(maps: list[np.ndarray], signed: bool) -> tuple[float, float]:

@@ -1,4 +1,6 @@
-"""Numbers about numbers: the scale of a map, the mean of many values and its interval."""
+"""Numbers about numbers: the scale of a map, the mean of many values, intervals, AUC."""
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -54,3 +56,44 @@ def slope_interval(x, y, *, resamples: int = 2000, seed: int = 0) -> tuple[float
         slopes = (a * b).sum(1) / (a * a).sum(1)
     low, high = np.nanpercentile(slopes, [2.5, 97.5])
     return float(np.polyfit(x, y, 1)[0]), float(low), float(high)
+
+
+def bootstrap_interval(
+    statistic: Callable, *values, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:
+    """A statistic of paired values with its 95 % percentile-bootstrap interval.
+
+    statistic  (*values) -> a number, such as `auc` or the ratio of two sums
+    values     arrays or tensors (n, ...) with one row for each unit that is drawn. What belongs
+               to one picture is one row, or the same row of each, and so stays together
+    Draws of which the statistic is not finite are left out. The interval is (nan, nan) where none
+    is left, and for a single unit.
+    Raises ValueError for values of different lengths, and for none.
+    """
+    lengths = {len(v) for v in values}
+    if len(lengths) != 1 or lengths == {0}:
+        raise ValueError(f"values must have one length above 0, got {sorted(lengths)}")
+    (n,) = lengths
+    draws = np.random.default_rng(seed).integers(0, n, (resamples if n > 1 else 0, n))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        whole = float(statistic(*values))
+        found = np.array([statistic(*(v[rows] for v in values)) for rows in draws], float)
+    found = found[np.isfinite(found)]
+    if not len(found):
+        return whole, float("nan"), float("nan")
+    low, high = np.percentile(found, [2.5, 97.5])
+    return whole, float(low), float(high)
+
+
+def auc(low, high) -> float:
+    """Area under the ROC curve: P(a value of `high` is above one of `low`) + P(they are equal) / 2.
+
+    low, high  (m,) and (n,) numbers
+    0.5 is chance, 1 where all of `high` are above all of `low`. NaN where one is empty or holds
+    NaN.
+    """
+    low, high = np.sort(np.asarray(low, float)), np.asarray(high, float)
+    if not len(low) or not len(high) or np.isnan(low[-1]) or np.isnan(high).any():
+        return float("nan")  # sorted, a NaN comes last
+    below, not_above = (low.searchsorted(high, side) for side in ("left", "right"))
+    return float((below + not_above).mean() / (2 * len(low)))

@@ -25,7 +25,7 @@ from .localization import (
     pointing_game,
     weaker_thing,
 )
-from .maps import map_area, map_total_variation, rank_correlation, rank_interval, ssim
+from .maps import map_area, map_entropy, map_total_variation, rank_correlation, rank_interval, ssim
 from .perturbation import (
     deletion_auc,
     insertion_auc,
@@ -71,6 +71,7 @@ __all__ = [
     "lerf",
     "localization_iou",
     "map_area",
+    "map_entropy",
     "map_total_variation",
     "mask_contrast",
     "mask_mean",

@@ -25,6 +25,15 @@ def map_total_variation(encoder, inputs, targets, map: Tensor) -> Tensor:
     return m.diff(dim=1).abs().mean((1, 2)) + m.diff(dim=2).abs().mean((1, 2))
 
 
+@metric("map-entropy", higher_is_better=False)
+def map_entropy(encoder, inputs, targets, map: Tensor) -> Tensor:
+    """Entropy of where the map's positive mass lies, over the logarithm of the number of pixels,
+    (B,) in 0..1: 1 for a flat map, 0 for a single pixel and for a map without positive values."""
+    mass = check_map(map, inputs).clamp(min=0).flatten(1)
+    share = mass / mass.sum(1, keepdim=True).clamp(min=1e-30)
+    return torch.special.entr(share).sum(1) / np.log(share.shape[1])
+
+
 def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
     """Spearman's correlation of each pair of maps, (B, ...) and (B, ...) -> (B,) in -1..1; NaN
     where a map is constant.

@@ -21,6 +21,7 @@ def zero_shot_roar(
     *,
     direction: str = "i2t",
     percentile=None,
+    distractors: Tensor | None = None,
 ) -> Tensor:
     """100 (hit before - hit after) / mean hit before, (B,); its mean is AdaIB's 100 (Acc_o - Acc_c)
     / Acc_o.
@@ -34,6 +35,8 @@ def zero_shot_roar(
     direction   "i2t": images are queries; "t2i": texts are
     percentile  what lies above it in its own map goes: pixels to the image's mean colour (None:
                 75), tokens to the padding token (None: 90)
+    distractors (K, D) embeddings of further partners in the gallery, of the kind that is searched:
+                texts for "i2t", images for "t2i". Nobody asks for them. None: the B pairs alone
     Raises ValueError where not one query is right before the corruption. The slug in reference.csv
     is roar-<direction>-<co or oc>.
     """
@@ -51,7 +54,8 @@ def zero_shot_roar(
             without_pixels(inputs, map, 75 if percentile is None else percentile).to(encoder.device)
         )
     mine = (direction == "t2i") == is_text  # the corrupted side asks
-    hit = [hits(h, targets.to(h)) if mine else hits(targets.to(h), h) for h in (before, after)]
+    asked = [(h, targets.to(h)) if mine else (targets.to(h), h) for h in (before, after)]
+    hit = [hits(queries, gallery, distractors) for queries, gallery in asked]
     if not hit[0].any():
         raise ValueError(
             "not one query finds its partner before the corruption: there is nothing to lose"
@@ -85,10 +89,13 @@ def caption_ranks(embeddings: Tensor, captions: Tensor, right: list[list[int]]) 
     return (1 + ((s >= best) & ~own).sum(1)).cpu()
 
 
-def hits(queries: Tensor, gallery: Tensor) -> Tensor:
+def hits(queries: Tensor, partners: Tensor, distractors: Tensor | None = None) -> Tensor:
     """Whether each query's own partner is strictly ahead of all others, (B,) bool on the CPU."""
-    s = F.normalize(queries, dim=1) @ F.normalize(gallery, dim=1).T  # (B, B)
-    own = s.diag()
-    return (
-        own > s.masked_fill(torch.eye(len(s), dtype=torch.bool, device=s.device), -2).amax(1)
-    ).cpu()
+    if distractors is not None:
+        if distractors.ndim != 2 or distractors.shape[1] != partners.shape[1]:
+            wanted, got = partners.shape[1], tuple(distractors.shape)
+            raise ValueError(f"distractors must be embeddings of shape (K, {wanted}), got {got}")
+        partners = torch.cat([partners, distractors.to(partners)])
+    s = F.normalize(queries, dim=1) @ F.normalize(partners, dim=1).T  # (B, B + K)
+    own = torch.eye(*s.shape, dtype=torch.bool, device=s.device)
+    return (s.diagonal() > s.masked_fill(own, -2).amax(1)).cpu()

@@ -14,6 +14,8 @@ from . import claims as _  # noqa: F401  the folder, now: `claims` below keeps i
 
 import_module(f"{__name__}.claims")  # loaded first, it leaves the name to the function below
 
+import_module(f"{__name__}.claims")  # loaded first, it leaves the name to the function below
+
 PAPERS = ("p-ibisa", "m2ib", "nib", "adaib", "aha")
 HOLDS, FAILS, OPEN, UNTESTABLE = (
     "holds",

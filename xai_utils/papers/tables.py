@@ -23,18 +23,43 @@ def intervals(values: dict, *, label: str = "method", mean: str = "mean") -> pd.
     return pd.DataFrame(lines, columns=(label, mean, "low", "high", "n"))
 
 
-def wide(table: pd.DataFrame, index: list[str], *, digits: int = 2) -> pd.DataFrame:
+def wide(
+    table: pd.DataFrame, index: list[str], *, digits: int = 2, runs: str | None = None
+) -> pd.DataFrame:
     """Rows of `score` or `evaluate` as a table to read: a column for each metric, mean and interval
     as text, and n.
 
     index  columns that name a line, such as ["dataset", "method"]; lines keep the table's order
+    runs   column that names the run a value comes from: the standard deviation of the runs' means
+           is added, as papers print it
     """
     lines, metrics = [], list(dict.fromkeys(table.metric))
     for key, part in table.groupby(index, sort=False):
-        values = {m: part[part.metric == m].value.dropna() for m in metrics}
-        cells = {m: interval_text(v, digits) if len(v) else "" for m, v in values.items()}
+        values = {m: part[part.metric == m].dropna(subset="value") for m in metrics}
+        cells = {m: cell(v, digits, runs) for m, v in values.items()}
         lines.append(dict(zip(index, key)) | {"n": max(map(len, values.values()))} | cells)
     return pd.DataFrame(lines)
+
+
+def cell(rows: pd.DataFrame, digits: int, runs: str | None) -> str:
+    """One cell of `wide`: empty where there are no values."""
+    if not len(rows):
+        return ""
+    means = rows.groupby(runs).value.mean() if runs else ()
+    spread = f" ± {means.std():.{digits}f}" if len(means) > 1 else ""
+    return interval_text(rows.value, digits) + spread
+
+
+def lead(values: pd.DataFrame, *, lower_is_better: bool = False) -> tuple[str, float, float, float]:
+    """The column with the best mean, and its lead over the next best: the paired difference with
+    its 95 % bootstrap interval.
+
+    values  one row a sample, a column for each method; of equal means the first counts as better
+    """
+    means = values.mean().round(9)  # sums of equal values may differ in the last digit
+    means = means.sort_values(ascending=lower_is_better, kind="stable")
+    best, following = means.index[:2]
+    return best, *mean_interval(values[best] - values[following])
 
 
 def printed(rows: pd.DataFrame, *, label: str = "method", sep: str = " / ") -> pd.Series:
