@@ -136,7 +136,7 @@ def gallery(maps: dict, cases, *, blocks: int = 1, side: float = 1.0) -> Figure:
     Each map is scaled by itself, because methods have units of their own: from its smallest to its
     largest value; a signed one from blue to red, up to the 99th percentile of its sizes, 0 grey.
     """
-    lines = -(-len(maps) // blocks)
+    lines, letters = -(-len(maps) // blocks), 7 if side < 1 else 9
     size = (blocks * (side * len(cases) + 0.9), side * (lines + 1) + 0.3)
     fig = plt.figure(figsize=size, layout="constrained")
     fig.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
@@ -147,11 +147,11 @@ def gallery(maps: dict, cases, *, blocks: int = 1, side: float = 1.0) -> Figure:
         for i, ax in enumerate(axes[0]):
             ax.imshow(cases.samples[i].picture(tuple(cases.inputs.shape[-2:])))
             title = textwrap.fill(cases.texts[i], round(18 * side), break_long_words=False)
-            ax.set_title(title, fontsize=7)
+            ax.set_title(title, fontsize=letters)
         block = list(maps.items())[k * lines : (k + 1) * lines]
         for (label, a), row in zip(block, axes[1:]):
             name = textwrap.fill(label.replace("_", "_ "), 12).replace("_ ", "_")
-            row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=7)
+            row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=letters)
             for i, ax in enumerate(row):
                 scaled_panel(ax, np.asarray(a.map[i]), a.signed)
                 if cases.masks is not None:
