@@ -217,7 +217,8 @@ def forest(lines: pd.DataFrame, *, xlabel: str, panel: str | None = None, colour
         ax.set_xlabel(xlabel, fontsize=9)
     axes[0, 0].invert_yaxis()
     if colour:
-        axes[0, -1].legend(fontsize=8)
+        marks = axes[0, 0].get_legend_handles_labels()
+        fig.legend(*marks, loc="outside upper right", ncols=len(kinds), fontsize=8)
     return fig
 
 
