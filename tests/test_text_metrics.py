@@ -257,6 +257,10 @@ def test_roar_searches_among_distractors_too(conse, direction):
         hit.append((found == torch.arange(4)).float())
     score = zero_shot_roar(conse.image, x[:4], words[:4], m, direction=direction, distractors=more)
     assert torch.allclose(score, 100 * (hit[0] - hit[1]) / hit[0].mean())
+    known = zero_shot_roar(
+        conse.image, x[:4], words[:4], m, direction=direction, distractors=more, whole=images[:4]
+    )
+    assert torch.equal(known, score)
     with pytest.raises(ValueError, match="distractors must be embeddings"):
         zero_shot_roar(conse.image, x[:4], words[:4], m, distractors=more[:, :9])
 

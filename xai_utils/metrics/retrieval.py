@@ -11,7 +11,7 @@ from ..types import Encoder, TextEncoder
 from .base import metric
 
 
-@metric("roar", higher_is_better=True, level="set", sides=("image", "text"))
+@metric("roar", higher_is_better=True, level="set", needs=("whole",), sides=("image", "text"))
 @torch.no_grad()
 def zero_shot_roar(
     encoder: Encoder,
@@ -22,6 +22,7 @@ def zero_shot_roar(
     direction: str = "i2t",
     percentile=None,
     distractors: Tensor | None = None,
+    whole: Tensor | None = None,
 ) -> Tensor:
     """100 (hit before - hit after) / mean hit before, (B,); its mean is AdaIB's 100 (Acc_o - Acc_c)
     / Acc_o.
@@ -37,6 +38,8 @@ def zero_shot_roar(
                 75), tokens to the padding token (None: 90)
     distractors (K, D) embeddings of further partners in the gallery, of the kind that is searched:
                 texts for "i2t", images for "t2i". Nobody asks for them. None: the B pairs alone
+    whole       (B, D), the untouched inputs' embeddings where they are known already; None: one
+                more pass
     Raises ValueError where not one query is right before the corruption. The slug in reference.csv
     is roar-<direction>-<co or oc>.
     """
@@ -44,7 +47,7 @@ def zero_shot_roar(
     if direction not in ("i2t", "t2i"):
         raise ValueError(f'direction must be "i2t" or "t2i", got {direction!r}')
     is_text = isinstance(encoder, TextEncoder)
-    before = encoder(inputs)
+    before = encoder(inputs) if whole is None else whole
     if is_text:
         after = encoder.encode_ids(
             *blanked(encoder, inputs, map, 90 if percentile is None else percentile)
