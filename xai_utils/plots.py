@@ -217,7 +217,9 @@ def forest(lines: pd.DataFrame, *, xlabel: str, panel: str | None = None, colour
         ax.set_xlabel(xlabel, fontsize=9)
     axes[0, 0].invert_yaxis()
     if colour:
-        axes[0, -1].legend(fontsize=8)
+        marks = axes[0, 0].get_legend_handles_labels()
+        columns = len(kinds) if len(groups) > 1 else 1
+        fig.legend(*marks, loc="outside upper right", ncols=columns, fontsize=8)
     return fig
 
 
