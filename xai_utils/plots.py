@@ -218,7 +218,8 @@ def forest(lines: pd.DataFrame, *, xlabel: str, panel: str | None = None, colour
     axes[0, 0].invert_yaxis()
     if colour:
         marks = axes[0, 0].get_legend_handles_labels()
-        fig.legend(*marks, loc="outside upper right", ncols=len(kinds), fontsize=8)
+        columns = len(kinds) if len(groups) > 1 else 1
+        fig.legend(*marks, loc="outside upper right", ncols=columns, fontsize=8)
     return fig
 
 
