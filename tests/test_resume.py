@@ -338,15 +338,19 @@ def test_metrics_of_sets_see_the_whole_set_and_resume(tmp_path, conse):
 def test_roar_plus_through_evaluate(tmp_path, conse, monkeypatch):
     seen = []
 
-    def cheap(model, data, whole, train, held, *options):
-        seen.append(len(train))
-        return 1.0 + 0.1 * len(seen)
+    def cheap(part, data, whole, pairs, repeats, *recipe):
+        seen.append(pairs)
+        return torch.full((repeats,), 1.0 + 0.1 * len(seen))
 
-    monkeypatch.setattr("xai_utils.metrics.retraining.validation_loss", cheap)
+    monkeypatch.setattr("xai_utils.metrics.retraining.validation_losses", cheap)
     metrics = {"roar-plus": partial(roar_plus, repeats=3)}
-    table = run(tmp_path, model=conse, dataset=pairs(12), target="caption", metrics=metrics)
+    call = dict(model=conse, dataset=pairs(12), target="caption", metrics=metrics)
+    table = run(tmp_path, **call)
     assert table["sample"].tolist() == ["repeat 0", "repeat 1", "repeat 2"]
-    assert table.value.notna().all()
+    np.testing.assert_allclose(table.value, 100 * (1.2 - 1.1) / 1.1, rtol=1e-4)
+    assert seen == [12, 12]  # whole and degraded
+    assert run(tmp_path, **call).equals(table)
+    assert len(seen) == 2
 
 
 def with_loss(encoder, inputs, targets):
@@ -500,3 +504,14 @@ def test_values_of_ones_own_become_rows(conse):
     assert table["sample"].tolist() == c.names
     with pytest.raises(ValueError, match=r"values\['mine'\]\['area'\] must hold 2 values"):
         tabulate({"mine": {"area": torch.ones(3)}}, c)
+
+
+@pytest.mark.parametrize("target", ["self", "predicted", "label", "caption", "things"])
+def test_evaluate_and_score_give_one_table(tmp_path, conse, classifier, target):
+    photos = [s for s in xu.load_dataset("photos") if s.label is not None][:2]
+    model = conse if target in ("caption", "things") else classifier
+    metrics = [map_area, iou]
+    told = run(tmp_path, model=model, dataset=photos, metrics=metrics, target=target)
+    c = xu.cases(model, photos, target=target)
+    scored = xu.score(xu.explain({"noted": noted}, c), c, metrics)
+    pd.testing.assert_frame_equal(told, scored)

@@ -197,8 +197,9 @@ class Wanted:
             keys = {m: key_of([*mine, self.metric_keys[m]]) for m in self.alone}
             self.order += [(k, row | dict(method=label, metric=m)) for m, k in keys.items()]
             new = {m: k for m, k in keys.items() if self.lacks(k) and k not in asked}
-            if self.together and (key := self.map_key(case, label)) not in {*self.maps, *asked}:
-                new[MAP] = key
+            kept = self.map_key(case, label)
+            if self.together and kept not in self.maps and kept not in asked:
+                new[MAP] = kept
             asked |= set(new.values())
             if new:
                 missing[label] = new
@@ -268,7 +269,9 @@ class Wanted:
         return next(i for i in itertools.count() if f"{key}/{i}" not in self.done)
 
     def values(self, key: str) -> dict:
-        return {k: self.done[key][k] for k in ("value", "error", "forwards", "backwards")}
+        found = self.done[key]
+        known = ["target"] if found["target"] else []  # that of a failed case stands in its head
+        return {k: found[k] for k in (*known, "value", "error", "forwards", "backwards")}
 
 
 def key_of(what) -> str:
@@ -327,7 +330,8 @@ def explained(label: str, method: Callable, metrics, own: list) -> tuple[list, l
     for i, (one, keys) in enumerate(own):
         map = map_of(a, i, one)
         found = judge_one(one, map, {m: metrics[m] for m in keys if m != MAP})
-        rows += [row(keys[m], value, error, a.cost) for m, (value, error) in found.items()]
+        named = dict(sample=one.names[0], target=one.texts[0])
+        rows += [row(keys[m], v, error, a.cost, **named) for m, (v, error) in found.items()]
         if MAP in keys:
             maps.append(kept_map(keys[MAP], map, final_loss(a, len(own))[i], a.cost))
     return rows, maps
@@ -340,9 +344,9 @@ def failed(keys: dict[str, str], error: Exception) -> tuple[list, list]:
     return rows, [dict(key=keys[MAP], error=text)] if MAP in keys else []
 
 
-def row(key: str, value: float, error: str, cost: dict[str, int], sample: str = "") -> dict:
+def row(key: str, value: float, error: str, cost: dict, sample: str = "", target: str = "") -> dict:
     passes = {k: cost.get(k, 0) for k in ("forwards", "backwards")}
-    return dict(key=key, sample=sample, value=value, error=error, **passes)
+    return dict(key=key, sample=sample, target=target, value=value, error=error, **passes)
 
 
 def kept_map(key: str, map: torch.Tensor, loss: float, cost: dict[str, int]) -> dict:
@@ -369,7 +373,8 @@ def run_set(model, task: dict, unit: tuple) -> list[dict]:
     rows = []
     for metric, function in metrics.items():
         for i, r in enumerate(set_rows(cases, label, a, metric, function)):
-            rows.append(row(f"{keys[metric]}/{i}", r["value"], r["error"], cost, r["sample"]))
+            named = dict(sample=r["sample"], target=r["target"])
+            rows.append(row(f"{keys[metric]}/{i}", r["value"], r["error"], cost, **named))
     return rows
 
 
