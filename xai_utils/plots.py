@@ -215,7 +215,7 @@ def forest(lines: pd.DataFrame, *, xlabel: str, panel: str | None = None, colour
         ax.set_yticks(range(len(labels)), labels, fontsize=9)
         ax.set_title(title, fontsize=10)
         ax.set_xlabel(xlabel, fontsize=9)
-    axes[0, 0].invert_yaxis()
+    axes[0, 0].set_ylim(len(labels) - 0.5, -0.5)  # the first on top
     if colour:
         marks = axes[0, 0].get_legend_handles_labels()
         columns = len(kinds) if len(groups) > 1 else 1
