@@ -64,7 +64,7 @@ class Row:
 
 
 IMAGES, TOKENS = ("vit", "cnn"), ("vit", "text")
-GATES = dict(loss=4, fit=4, kl=4)
+GATES = dict(loss=4, fit=4, kl=4, gate=4)
 BEHIND_A_NORM = "a token that is read through a layer norm alone has z dS/dz = 0: a ViT's patches"
 ATTENTION = dict(
     kinds=TOKENS,
