@@ -234,7 +234,9 @@ def test_no_caption_comes_back_through_a_twin():
 def test_mismatched_photos_and_scenes_keep_their_pictures():
     photos = load_dataset("photos")
     swapped = mismatched(photos, seed=0)
-    assert [s.id for s in swapped] == [s.id for s in photos]
+    assert [s.source for s in swapped] == [s.id for s in photos]
+    assert not any(s.matched for s in swapped)
+    assert len({s.id for s in (*photos, *swapped)}) == 18
     assert sorted(s.caption for s in swapped) == sorted(s.caption for s in photos)
     assert all(a.caption != b.caption and not b.things for a, b in zip(photos, swapped))
     assert np.array_equal(np.array(photos[2].image), np.array(swapped[2].image))
