@@ -50,12 +50,12 @@ def slope_interval(x, y, *, resamples: int = 2000, seed: int = 0) -> tuple[float
     x, y = np.asarray(x, float), np.asarray(y, float)
     if x.shape != y.shape or x.ndim != 1 or not np.ptp(x) > 0:
         raise ValueError(f"x and y must be two lists, x not constant, got {x.shape} and {y.shape}")
-    again = np.random.default_rng(seed).integers(len(x), size=(resamples, len(x)))
-    a, b = (v[again] - v[again].mean(1, keepdims=True) for v in (x, y))
-    with np.errstate(invalid="ignore"):
-        slopes = (a * b).sum(1) / (a * a).sum(1)
-    low, high = np.nanpercentile(slopes, [2.5, 97.5])
-    return float(np.polyfit(x, y, 1)[0]), float(low), float(high)
+
+    def slope(x: np.ndarray, y: np.ndarray) -> float:
+        away = x - x.mean()
+        return (away * (y - y.mean())).sum() / (away * away).sum()
+
+    return bootstrap_interval(slope, x, y, resamples=resamples, seed=seed)
 
 
 def bootstrap_interval(
