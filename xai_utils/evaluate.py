@@ -34,7 +34,7 @@ from .scoring import (
     warn_of_failures,
 )
 from .shards import read_shards, sweep, write_shard
-from .stats import mean_interval
+from .stats import Estimate, choices, estimate
 from .types import Attribution, DualEncoder
 
 SHARD = 16  # maps a shard, so at most that many are lost when a run is stopped
@@ -127,17 +127,26 @@ def evaluate(
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean and 95 % bootstrap interval of each dataset, method and metric; n counts values, failed
-    the cases without one."""
+    """Mean and 95 % interval of each dataset, method and metric; n counts values, failed the cases
+    without one. Samples of one picture (`cluster`) count as one in the interval."""
     rows, by = [], ["dataset", "model", "modality", "method", "metric"]
+    among = {m: choices(part.value.dropna()) for m, part in table.groupby("metric", sort=False)}
     for key, group in table.groupby(by, sort=False):
-        values = group.value.dropna()
-        mean, low, high = mean_interval(values) if len(values) else (np.nan,) * 3
-        failed = int((group.error != "").sum())
-        rows.append(
-            dict(zip(by, key)) | dict(n=len(values), failed=failed, mean=mean, low=low, high=high)
-        )
+        known = group.dropna(subset="value")
+        ends = estimate_rows(known, among[key[-1]]).ends if len(known) else (np.nan,) * 3
+        counts = dict(n=len(known), failed=int((group.error != "").sum()))
+        rows.append(dict(zip(by, key)) | counts | dict(zip(("mean", "low", "high"), ends)))
     return pd.DataFrame(rows)
+
+
+def estimate_rows(rows: pd.DataFrame, among=None) -> Estimate:
+    """The mean value of some rows of one metric, none of them empty; samples of one picture count
+    as one. `among` as in `estimate`: yes/no values are known by all rows of the metric."""
+    clusters = None
+    if "cluster" in rows:
+        own = rows.cluster.fillna(rows["sample"]).astype(str)
+        clusters = own + "/" + rows.dataset if "dataset" in rows else own
+    return estimate(rows.value, clusters=clusters, among=among)
 
 
 class Wanted:

@@ -1,10 +1,18 @@
-"""Numbers about numbers: the scale of a map, the mean of many values, intervals, AUC."""
+"""Numbers about numbers: the scale of a map, means and other statistics with intervals, AUC.
 
-from collections.abc import Callable
+Every interval is a 95 % one and is computed without chance, so that it is the same on every
+machine. `python benchmarks/levels.py` measures how often the intervals hold the truth.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import optimize, stats
 from torch import Tensor
+
+LEVEL = 0.95
 
 
 def min_max(map: Tensor) -> Tensor:
@@ -22,67 +30,229 @@ def ranked(map: Tensor) -> Tensor:
     return (flat.argsort(1).argsort(1) / flat.shape[1]).view(map.shape)
 
 
-def mean_interval(values, *, resamples: int = 2000, seed: int = 0) -> tuple[float, float, float]:
-    """Mean and 95 % percentile-bootstrap interval of per-sample values. For a difference, pass
-    paired differences.
+@dataclass(frozen=True)
+class Estimate:
+    """A number estimated from a sample, with its 95 % interval.
 
-    The interval is (nan, nan) for a single value.
+    n  the independent units that it rests on: clusters where values come in some
+    p  number -> two-sided p-value of the hypothesis that this is the true value; below 0.05
+       outside the interval
     """
-    from scipy.stats import bootstrap
 
+    mean: float
+    low: float
+    high: float
+    n: int
+    p: Callable[[float], float]
+
+    @property
+    def ends(self) -> tuple[float, float, float]:
+        return self.mean, self.low, self.high
+
+
+def estimate(values, *, clusters=None, among: Sequence[float] | None = None) -> Estimate:
+    """The mean of a sample with an interval that keeps its level for few and for skewed values.
+
+    values    (n,) one a sample. For a difference, the paired differences
+    clusters  (n,) what each comes from, such as its picture: samples of one cluster count as one
+    among     the only values that there can be, (0, yes) or (-yes, 0, yes); None: found out, for
+              0 and 1, 0 and 100, and the differences of such values
+    Of yes/no values: Wilson's score interval (1927), of their differences Tango's (1998), for as
+    many trials as there are clusters. Of others: at each end the wider of Student's t interval and
+    of Hall's (1992), which t misses for skewed values. (nan, nan) for a single cluster, a point
+    for values that are all alike.
+    Raises ValueError for an empty or non-finite list and for clusters of another length.
+    """
     values = np.asarray(values, float)
     if values.ndim != 1 or not len(values):
         raise ValueError(f"values must be a non-empty list of numbers, got shape {values.shape}")
-    if len(values) == 1:
-        return float(values[0]), float("nan"), float("nan")
-    if np.ptp(values) == 0:
-        return (float(values[0]),) * 3
-    rng = np.random.default_rng(seed)
-    interval = bootstrap(
-        (values,), np.mean, n_resamples=resamples, method="percentile", rng=rng
-    ).confidence_interval
-    return float(values.mean()), float(interval.low), float(interval.high)
+    if not np.isfinite(values).all():
+        raise ValueError("values must be finite; leave out the samples that have none")
+    groups = labels_of(clusters, len(values))
+    n = groups.max() + 1
+    if among is None:
+        among = choices(values)
+    if n == 1:
+        nan = float("nan")
+        return Estimate(float(values.mean()), nan, nan, 1, lambda bound: nan)
+    if among is not None:
+        scale = max(among)
+        shares = [cluster_means(np.maximum(v / scale, 0), groups) for v in (values, -values)]
+        score = share_score if min(among) >= 0 else difference_score
+        return scored(score, *(float(s.mean()) for s in shares), int(n), scale)
+    return of_units(cluster_means(values, groups))
 
 
-def slope_interval(x, y, *, resamples: int = 2000, seed: int = 0) -> tuple[float, float, float]:
-    """Slope of the least-squares line of y over x, (n,) and (n,), and its 95 % percentile-bootstrap
-    interval: pairs are drawn again, draws of one x only are left out."""
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    if x.shape != y.shape or x.ndim != 1 or not np.ptp(x) > 0:
-        raise ValueError(f"x and y must be two lists, x not constant, got {x.shape} and {y.shape}")
-
-    def slope(x: np.ndarray, y: np.ndarray) -> float:
-        away = x - x.mean()
-        return (away * (y - y.mean())).sum() / (away * away).sum()
-
-    return bootstrap_interval(slope, x, y, resamples=resamples, seed=seed)
+def labels_of(clusters, n: int) -> np.ndarray:
+    """(n,) the number of each value's cluster."""
+    if clusters is None:
+        return np.arange(n)
+    if len(clusters) != n:
+        raise ValueError(f"clusters must have one entry a value, got {len(clusters)} for {n}")
+    return np.unique(np.asarray(clusters).astype(str), return_inverse=True)[1]
 
 
-def bootstrap_interval(
-    statistic: Callable, *values, resamples: int = 2000, seed: int = 0
-) -> tuple[float, float, float]:
-    """A statistic of paired values with its 95 % percentile-bootstrap interval.
+def cluster_means(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """One value a cluster, whose mean is that of all values. Where clusters are of one size, these
+    are their means; otherwise a cluster counts by its size (the linearised ratio estimator)."""
+    size, total = np.bincount(groups), np.bincount(groups, values)
+    mean = values.mean()
+    return mean + (total - mean * size) / size.mean()
+
+
+def choices(values: np.ndarray) -> tuple[float, ...] | None:
+    """What yes/no values, or differences of such, can be; None for others."""
+    values = np.asarray(values, float)
+    if not len(values):
+        return None
+    for yes in (1.0, 100.0):
+        if np.abs(values).max() == yes and np.isin(values, (-yes, 0, yes)).all():
+            return (-yes, 0.0, yes) if values.min() < 0 else (0.0, yes)
+    return None
+
+
+def of_units(values: np.ndarray) -> Estimate:
+    """Of independent values: at each end the wider of Student's and Hall's interval."""
+    n, mean, spread = len(values), values.mean(), values.std(ddof=1)
+    if not spread > 1e-12 * np.abs(values).max():
+        return Estimate(
+            *[float(mean)] * 3, n, lambda bound: 1.0 if bound == mean else 2.0 ** (1 - n)
+        )
+    skew = float(stats.skew(values))
+    end = stats.t.ppf((1 + LEVEL) / 2, n - 1)
+    student, hall = end / np.sqrt(n), hall_inverse(np.array([-end, end]), skew, n)
+    low = mean - spread * max(student, hall[1])
+    high = mean + spread * max(student, -hall[0])
+
+    def p(bound: float) -> float:
+        away = (mean - bound) / spread
+        both = np.sqrt(n) * away, hall_score(away, skew, n)
+        agree = both[0] * both[1] > 0
+        return float(2 * stats.t.sf(min(np.abs(both)), n - 1)) if agree else 1.0
+
+    return Estimate(float(mean), float(low), float(high), n, p)
+
+
+def hall_score(away, skew: float, n: int):
+    """Hall's transformation of (mean - true value) / standard deviation: free of skewness, and
+    monotone."""
+    a = skew / 3
+    return np.sqrt(n) * (away + a * away**2 + a**2 * away**3 / 3 + skew / (6 * n))
+
+
+def hall_inverse(score, skew: float, n: int):
+    a, straight = skew / 3, score / np.sqrt(n) - skew / (6 * n)
+    return straight if abs(a) < 1e-9 else (np.cbrt(1 + 3 * a * straight) - 1) / a
+
+
+def share_score(share: float, _: float, n: int, bound: float) -> float:
+    """Wilson's z: how far a share lies from `bound`, in standard errors under the bound."""
+    return (share - bound) / max(np.sqrt(bound * (1 - bound) / n), 1e-12)
+
+
+def difference_score(more: float, less: float, n: int, bound: float) -> float:
+    """Tango's z: how far the difference of two paired shares lies from `bound`; more, less: the
+    shares of pairs with a difference above and below 0."""
+    b = -more - less + (2 - more + less) * bound
+    rest = (np.sqrt(max(b * b + 8 * less * bound * (1 - bound), 0)) - b) / 4
+    variance = max((2 * rest + bound * (1 - bound)) / n, 1e-24)
+    return (more - less - bound) / np.sqrt(variance)
+
+
+def scored(score: Callable, more: float, less: float, n: int, scale: float) -> Estimate:
+    """The estimate whose interval holds all bounds that `score` does not reject."""
+    z, mean = stats.norm.ppf((1 + LEVEL) / 2), more - less
+    bottom = 0.0 if score is share_score else -1.0
+
+    def end(edge: float, side: int) -> float:
+        def beyond(bound: float) -> float:
+            return side * score(more, less, n, bound) - z
+
+        inside = mean + (edge - mean) * 1e-9
+        if abs(edge - mean) < 1e-12 or beyond(edge) < 0:
+            return edge
+        return float(optimize.brentq(beyond, edge, inside))
+
+    def p(bound: float) -> float:
+        return float(2 * stats.norm.sf(abs(score(more, less, n, bound / scale))))
+
+    return Estimate(scale * mean, scale * end(bottom, 1), scale * end(1.0, -1), n, p)
+
+
+def mean_interval(values, *, clusters=None) -> tuple[float, float, float]:
+    """Mean, low and high end of its 95 % interval: `estimate` as three numbers."""
+    return estimate(values, clusters=clusters).ends
+
+
+def jackknife(statistic: Callable, *values, clusters=None) -> Estimate:
+    """Any smooth statistic of paired values, with an interval from leaving out each unit in turn
+    (Tukey 1958): the interval of `estimate` over the pseudo-values.
 
     statistic  (*values) -> a number, such as `auc` or the ratio of two sums
-    values     arrays or tensors (n, ...) with one row for each unit that is drawn. What belongs
-               to one picture is one row, or the same row of each, and so stays together
-    Draws of which the statistic is not finite are left out. The interval is (nan, nan) where none
-    is left, and for a single unit.
+    values     arrays or tensors (n, ...), with one row a sample
+    clusters   (n,) what each row comes from; whole clusters are left out
+    The interval is (nan, nan) where a statistic is not finite, and for a single cluster.
     Raises ValueError for values of different lengths, and for none.
     """
     lengths = {len(v) for v in values}
     if len(lengths) != 1 or lengths == {0}:
         raise ValueError(f"values must have one length above 0, got {sorted(lengths)}")
-    (n,) = lengths
-    draws = np.random.default_rng(seed).integers(0, n, (resamples if n > 1 else 0, n))
+    groups = labels_of(clusters, lengths.pop())
+    n = int(groups.max()) + 1
     with np.errstate(divide="ignore", invalid="ignore"):
         whole = float(statistic(*values))
-        found = np.array([statistic(*(v[rows] for v in values)) for rows in draws], float)
-    found = found[np.isfinite(found)]
-    if not len(found):
-        return whole, float("nan"), float("nan")
-    low, high = np.percentile(found, [2.5, 97.5])
-    return whole, float(low), float(high)
+        rest = (groups != k for k in range(n)) if n > 1 else ()
+        without = np.array([statistic(*(v[kept] for v in values)) for kept in rest], float)
+    if n == 1 or not np.isfinite([whole, *without]).all():
+        nan = float("nan")
+        return Estimate(whole, nan, nan, n, lambda bound: nan)
+    found = of_units(n * whole - (n - 1) * without)
+    shift = whole - found.mean  # the jackknife's own bias correction is left out
+    return Estimate(whole, found.low + shift, found.high + shift, n, lambda b: found.p(b - shift))
+
+
+def slope(x, y, *, clusters=None) -> Estimate:
+    """Slope of the least-squares line of y over x, (n,) and (n,)."""
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    if x.shape != y.shape or x.ndim != 1 or not np.ptp(x) > 0:
+        raise ValueError(f"x and y must be two lists, x not constant, got {x.shape} and {y.shape}")
+
+    def least_squares(x: np.ndarray, y: np.ndarray) -> float:
+        away = x - x.mean()
+        return (away * (y - y.mean())).sum() / (away * away).sum()
+
+    return jackknife(least_squares, x, y, clusters=clusters)
+
+
+def rank_agreement(x, y) -> Estimate:
+    """Spearman's correlation of two lists (n,), n at least 4, with Bonett and Wright's (2000)
+    interval by Fisher's transformation.
+
+    Of a perfect order the interval is that of half a step less: two neighbours half exchanged.
+    NaN, without interval, where one list is constant.
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    n = len(x)
+    if x.shape != y.shape or x.ndim != 1 or n < 4:
+        raise ValueError(f"x and y must be two lists of at least 4, got {x.shape} and {y.shape}")
+    if not (np.ptp(x) > 0 and np.ptp(y) > 0):
+        nan = float("nan")
+        return Estimate(nan, nan, nan, n, lambda bound: nan)
+    r = float(stats.spearmanr(x, y).statistic)
+    most = 1 - 6 / (n**3 - n)
+    z = np.arctanh(np.clip(r, -most, most))
+    error = np.sqrt((1 + np.clip(r, -most, most) ** 2 / 2) / (n - 3))
+    width = stats.norm.ppf((1 + LEVEL) / 2) * error
+    low, high = np.tanh(z - width), np.tanh(z + width)
+
+    def p(bound: float) -> float:
+        return float(2 * stats.norm.sf(abs(z - np.arctanh(np.clip(bound, -most, most))) / error))
+
+    perfect = abs(r) > most
+    ends = (
+        (float(low), 1.0) if perfect and r > 0 else (-1.0, float(high)) if perfect else (low, high)
+    )
+    return Estimate(r, *map(float, ends), n, p)
 
 
 def auc(low, high) -> float:

@@ -6,7 +6,7 @@ What judges a method or a whole set instead of single maps has a signature of it
 `occlusion_drop`, `properties`, `cost`, `rank_correlation`.
 """
 
-from ..stats import mean_interval, min_max, slope_interval
+from ..stats import mean_interval, min_max
 from .captions import blip_captioner, cap_lerf, cap_morf, caption_curve, retrieval_captioner
 from .confidence import confidence_drop, confidence_increase, deletion_drop
 from .cost import cost
@@ -25,7 +25,7 @@ from .localization import (
     pointing_game,
     weaker_thing,
 )
-from .maps import map_area, map_entropy, map_total_variation, rank_correlation, rank_interval, ssim
+from .maps import map_area, map_entropy, map_total_variation, rank_correlation, ssim
 from .perturbation import (
     deletion_auc,
     insertion_auc,
@@ -93,12 +93,10 @@ __all__ = [
     "randomised_maps",
     "rank_correlation",
     "removed",
-    "rank_interval",
     "removal_map",
     "retrieval_captioner",
     "rewritten",
     "roar_plus",
-    "slope_interval",
     "ssim",
     "weaker_thing",
     "sign_descent",

@@ -53,27 +53,6 @@ def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
     return torch.tensor(values, dtype=torch.float32)
 
 
-def rank_interval(x, y, *, resamples: int = 2000, seed: int = 0) -> tuple[float, float, float]:
-    """Spearman's correlation of two lists and its 95 % percentile-bootstrap interval.
-
-    x, y  two lists (n,): pairs of entries are drawn again. Or two tables (methods, samples): the
-          samples are drawn again and the means of the rows are ranked, so that the interval says
-          how far the order of the methods hangs on the samples
-    Draws in which all entries tie have no correlation and are left out.
-    """
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    if x.shape != y.shape or x.ndim not in (1, 2):
-        raise ValueError(f"x and y must have one shape of 1 or 2 axes, got {x.shape} and {y.shape}")
-    n = x.shape[-1]
-    again = np.random.default_rng(seed).integers(n, size=(resamples, n))
-    draws = [v[again] if v.ndim == 1 else v[:, again].mean(2).T for v in (x, y)]
-    once = [v if v.ndim == 1 else v.mean(1) for v in (x, y)]
-    rows = [torch.from_numpy(np.vstack([v, more])) for v, more in zip(once, draws)]
-    correlations = rank_correlation(*rows).numpy()
-    low, high = np.nanpercentile(correlations[1:], [2.5, 97.5])
-    return float(correlations[0]), float(low), float(high)
-
-
 def ssim(a: Tensor, b: Tensor) -> Tensor:
     """Structural similarity of each pair of min-max scaled maps, (B, H, W) and (B, H, W) -> (B,) in
     -1..1 (Wang et al. 2004): it asks for the same places and not only for the same order."""

@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from scipy.stats import bootstrap
 from torch import Tensor
 
 from ..arguments import check_call
 from ..batching import progress
 from ..models.weights import own_weights, randomise, weight_groups
-from ..stats import auc, bootstrap_interval
+from ..stats import auc, jackknife
 from ..types import Encoder
 from .base import metric
 from .maps import rank_correlation
@@ -112,45 +111,21 @@ def completeness_gap(
     needs=("losses", "matched"),
     sides=("image", "text"),
 )
-def mismatch_auc(
-    losses, matched, *, clusters=None, resamples: int = 2000, seed: int = 0
-) -> tuple[float, float, float]:
+def mismatch_auc(losses, matched, *, clusters=None) -> tuple[float, float, float]:
     """AUC of telling matched from mismatched pairs by a method's final loss, with its 95 %
-    bootstrap interval (AdaIB Fig. 3).
+    interval (AdaIB Fig. 3).
 
     losses    (B,), lower for pairs that match
     matched   (B,) bool
-    clusters  (B,) names of the pictures behind the pairs: whole pictures are drawn, with their own
-              and the other captions. None: matched and mismatched pairs are drawn apart
+    clusters  (B,) names of the pictures behind the pairs: whole pictures are left out in turn
+              (`stats.jackknife`), with their own and the other captions. None: single pairs
     0.5 is chance, 1 a loss that is lower for every matched pair.
     """
     losses, matched = np.asarray(losses, float), np.asarray(matched, bool)
     if losses.shape != matched.shape or matched.all() or not matched.any():
         raise ValueError("losses and matched must have one length, with pairs of both kinds")
 
-    if clusters is not None:
-        places = places_of(clusters, len(losses))
+    def auc_of(losses, matched):
+        return auc(losses[matched], losses[~matched])
 
-        def auc_of(drawn):
-            rows = np.concatenate([places[k] for k in drawn])
-            own = matched[rows]
-            return auc(losses[rows][own], losses[rows][~own])
-
-        units = np.arange(len(places))
-        return bootstrap_interval(auc_of, units, resamples=resamples, seed=seed)
-    parts = losses[matched], losses[~matched]
-    rng = np.random.default_rng(seed)
-    interval = bootstrap(
-        parts, auc, n_resamples=resamples, method="percentile", vectorized=False, rng=rng
-    ).confidence_interval
-    return float(auc(*parts)), float(interval.low), float(interval.high)
-
-
-def places_of(clusters, n: int) -> list[np.ndarray]:
-    """The rows of each cluster, in the order of their first rows."""
-    clusters = np.asarray(clusters)
-    if clusters.shape != (n,):
-        raise ValueError(
-            f"clusters must name the picture of each of {n} pairs, got {clusters.shape}"
-        )
-    return [np.flatnonzero(clusters == name) for name in dict.fromkeys(clusters.tolist())]
+    return jackknife(auc_of, losses, matched, clusters=clusters).ends

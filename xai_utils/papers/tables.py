@@ -2,12 +2,14 @@
 
 import pandas as pd
 
-from ..stats import mean_interval
+from ..evaluate import estimate_rows, summarise
+from ..stats import choices, mean_interval
+from .sources import published
 
 
-def interval_text(values, digits: int = 2) -> str:
-    """ "0.59 [0.43, 0.73]": mean and 95 % bootstrap interval of per-sample values."""
-    return said(*mean_interval(values), digits=digits)
+def interval_text(values, digits: int = 2, *, clusters=None) -> str:
+    """ "0.59 [0.43, 0.73]": mean and 95 % interval of per-sample values."""
+    return said(*mean_interval(values, clusters=clusters), digits=digits)
 
 
 def said(mean: float, low: float, high: float, *, digits: int = 2) -> str:
@@ -18,7 +20,7 @@ def said(mean: float, low: float, high: float, *, digits: int = 2) -> str:
 
 def intervals(values: dict, *, label: str = "method", mean: str = "mean") -> pd.DataFrame:
     """One line for each entry of label -> per-sample values: the label, their mean, the low and
-    high end of its 95 % bootstrap interval, and n. `label` and `mean` name these columns."""
+    high end of its 95 % interval, and n. `label` and `mean` name these columns."""
     lines = [(name, *mean_interval(v), len(v)) for name, v in values.items()]
     return pd.DataFrame(lines, columns=(label, mean, "low", "high", "n"))
 
@@ -27,32 +29,39 @@ def wide(
     table: pd.DataFrame, index: list[str], *, digits: int = 2, runs: str | None = None
 ) -> pd.DataFrame:
     """Rows of `score` or `evaluate` as a table to read: a column for each metric, mean and interval
-    as text, and n.
+    as text, and n; where several samples share a picture, the number of pictures, which the
+    intervals count.
 
     index  columns that name a line, such as ["dataset", "method"]; lines keep the table's order
     runs   column that names the run a value comes from: the standard deviation of the runs' means
            is added, as papers print it
     """
-    lines, metrics = [], list(dict.fromkeys(table.metric))
+    lines, pictures = [], []
+    among = {m: choices(part.value.dropna()) for m, part in table.groupby("metric", sort=False)}
     for key, part in table.groupby(index, sort=False):
-        values = {m: part[part.metric == m].dropna(subset="value") for m in metrics}
-        cells = {m: cell(v, digits, runs) for m, v in values.items()}
+        values = {m: part[part.metric == m].dropna(subset="value") for m in among}
+        found = {m: estimate_rows(v, among[m]) if len(v) else None for m, v in values.items()}
+        cells = {m: cell(found[m], values[m], digits, runs) for m in among}
         lines.append(dict(zip(index, key)) | {"n": max(map(len, values.values()))} | cells)
-    return pd.DataFrame(lines)
+        pictures.append(max(e.n for e in found.values() if e) if any(found.values()) else 0)
+    made = pd.DataFrame(lines)
+    if (made.n != pictures).any():
+        made.insert(len(index) + 1, "pictures", pictures)
+    return made
 
 
-def cell(rows: pd.DataFrame, digits: int, runs: str | None) -> str:
+def cell(found, rows: pd.DataFrame, digits: int, runs: str | None) -> str:
     """One cell of `wide`: empty where there are no values."""
-    if not len(rows):
+    if found is None:
         return ""
     means = rows.groupby(runs).value.mean() if runs else ()
     spread = f" ± {means.std():.{digits}f}" if len(means) > 1 else ""
-    return interval_text(rows.value, digits) + spread
+    return said(*found.ends, digits=digits) + spread
 
 
 def lead(values: pd.DataFrame, *, lower_is_better: bool = False) -> tuple[str, float, float, float]:
     """The column with the best mean, and its lead over the next best: the paired difference with
-    its 95 % bootstrap interval.
+    its 95 % interval.
 
     values  one row a sample, a column for each method; of equal means the first counts as better
     """
@@ -70,14 +79,47 @@ def printed(rows: pd.DataFrame, *, label: str = "method", sep: str = " / ") -> p
     return cells.groupby(label, sort=False).cell.agg(sep.join)
 
 
+def compare(table: pd.DataFrame, paper: str, table_id: str) -> pd.DataFrame:
+    """A published table and ours, one row per number: source, dataset, model, modality, method,
+    metric, value, low, high, n.
+
+    table  what `evaluate` returns, its methods and metrics named as in reference.csv; of ours only
+           the published metrics and modalities are shown, as means with 95 % intervals
+    Where the table splits a data set, such as into queries and what they find, the part follows its
+    name.
+    Raises ValueError where no metric is in both.
+    """
+    theirs = published(paper, table_id).assign(
+        source=f"{paper}, Table {table_id}", value=lambda t: t.value.astype(float)
+    )
+    theirs["method"] = (
+        theirs.method + " " + theirs.setting.where(theirs.method == paper, "")
+    ).str.strip()
+    several = theirs.groupby("dataset").split.transform("nunique") > 1
+    theirs["dataset"] += (", " + theirs.split).where(several, "")
+    ours = summarise(table).rename(columns={"mean": "value"}).assign(source="here")
+    common = set(theirs.metric) & set(ours.metric)
+    if not common:
+        raise ValueError(
+            f"{paper}'s Table {table_id} prints {sorted(set(theirs.metric))}, ours has"
+            f" {sorted(set(ours.metric))}"
+        )
+    both = pd.concat([theirs, ours])
+    both["n"] = both.n.astype("Int64")
+    both = both[both.metric.isin(common) & both.modality.isin(set(theirs.modality))]
+    columns = [
+        *("metric", "modality", "source", "dataset", "model", "method"),
+        *("value", "low", "high", "n"),
+    ]
+    return both.sort_values(["metric", "modality"], kind="stable")[columns].reset_index(drop=True)
+
+
 def beside(table: pd.DataFrame, paper: str, number: str, *, digits: int = 2) -> pd.DataFrame:
     """A published table and below it ours, one line for each source, data set, model and method, a
     column for each metric that both have; `compare` as a table to read.
 
     table   rows of `score` or `evaluate`, methods and metrics named as in reference.csv
     """
-    from . import compare
-
     both = compare(table, paper, number)
     theirs = both.low.isna() & both.n.isna()
     both["text"] = [
