@@ -134,12 +134,10 @@ def judge(
 
 def corrected(evidence: pd.DataFrame) -> pd.DataFrame:
     """The lines with Holm's p-values; `opposite` only where they stay below 5 %."""
-    sampled = evidence.n.notna()
-    p = holm(evidence.p[sampled].fillna(1).to_numpy())
-    enough = evidence.n[sampled] >= ENOUGH
-    evidence = evidence.copy()
-    evidence.loc[sampled, "p"] = p
-    evidence.loc[sampled, "opposite"] = (p <= ERROR) & enough
+    drawn = evidence.n.notna()
+    p = holm(evidence.p[drawn].fillna(1))
+    evidence.loc[drawn, "p"] = p
+    evidence.loc[drawn, "opposite"] = (p <= ERROR) & (evidence.n[drawn] >= ENOUGH)
     return evidence.astype({"opposite": bool, "holds": bool})
 
 
@@ -178,10 +176,9 @@ def told(evidence: pd.DataFrame, outcome: str, held, against, need: int) -> str:
 
 
 def slack(line: dict) -> float:
-    """How far a line's interval end lies on the claimed side, in widths of the interval; the least
-    comes first."""
-    width = max(line["high"] - line["low"], 1e-12) if line["n"] == line["n"] else 1.0
-    if line["n"] is None or line["n"] != line["n"]:
+    """How far a line's interval lies on the claimed side, in widths of the interval: the least is
+    the closest to another outcome. 0 where nothing was sampled."""
+    if not sampled(line):
         return 0.0
     bottom, top = line["bound"] - line["margin"], line["bound"] + line["margin"]
     inside = {
@@ -189,28 +186,32 @@ def slack(line: dict) -> float:
         ">": line["low"] - top,
         "=": min(line["low"] - bottom, top - line["high"]),
     }[line["op"]]
-    return inside / width
+    return inside / max(line["high"] - line["low"], 1e-12)
+
+
+def sampled(line: dict) -> bool:
+    return line["n"] is not None and not math.isnan(line["n"])
 
 
 def described(line: dict) -> str:
     """A comparison with its numbers, such as "scenes conf-drop: p-ibisa - rise -0.31 [-0.44, -0.18]
     (n = 24)"."""
-    sampled = line["n"] is not None and line["n"] == line["n"]
     text = f"{label(line)} {number(line['difference'])}"
-    if sampled and line["low"] == line["low"]:
+    if sampled(line) and not math.isnan(line["low"]):
         text += f" [{number(line['low'])}, {number(line['high'])}]"
-    wanted = number(line["bound"])
-    if line["op"] == "=":
-        wanted = f"{wanted} ± {number(line['margin'])}"
-    elif line["margin"]:
-        wanted += f" {'-' if line['op'] == '<' else '+'} {number(line['margin'])}"
-    if line["bound"] or line["margin"] or not sampled:
-        text += f", wanted {line['op']} {wanted}"
-    return text + (f" (n = {int(line['n'])})" if sampled else "")
+    bottom, top = line["bound"] - line["margin"], line["bound"] + line["margin"]
+    wanted = {
+        "<": f"< {number(bottom)}",
+        ">": f"> {number(top)}",
+        "=": f"within {number(bottom)}..{number(top)}",
+    }[line["op"]]
+    if line["bound"] or line["margin"] or not sampled(line):
+        text += f", wanted {wanted}"
+    return text + (f" (n = {int(line['n'])})" if sampled(line) else "")
 
 
 def label(line: dict) -> str:
-    if "comparison" in line and line["comparison"] == line["comparison"]:
+    if isinstance(line.get("comparison"), str):
         return line["comparison"]
     places = [line[k] for k in ("dataset", "model", "modality", "metric") if line.get(k)]
     right = "" if re.fullmatch(r"-?[\d.]+", line["right"]) else f" - {line['right']}"
@@ -218,8 +219,11 @@ def label(line: dict) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits, without an exponent where one can do without."""
-    return f"{value:.3g}" if 1e-4 <= abs(value) < 1e4 or not value else f"{value:.1e}"
+    """Three significant digits, without an exponent where one can do without; 0 for what rounding
+    leaves of it."""
+    if abs(value) < 1e-12:
+        return "0"
+    return f"{value:.3g}" if 1e-4 <= abs(value) < 1e4 else f"{value:.1e}"
 
 
 CLAUSE = re.compile(r"(?:(image|text) )?([\w-]+): (\S+) ([<>=]) (.+?)(?: (?:by|within) ([\d.]+))?")
