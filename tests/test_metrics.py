@@ -4,7 +4,6 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import spearmanr
 
 import xai_utils as xu
 from xai_utils.methods import centred_gaussian, ones_map, random_map
@@ -25,17 +24,14 @@ from xai_utils.metrics import (
     mask_contrast,
     mask_mean,
     mask_recall,
-    mean_interval,
     min_max,
     miou,
     pointing_game,
-    rank_interval,
-    slope_interval,
     ssim,
     weaker_thing,
 )
 from xai_utils.papers import reference
-from xai_utils.stats import auc, bootstrap_interval
+from xai_utils.stats import auc
 
 METRICS = [
     confidence_drop,
@@ -192,38 +188,6 @@ def test_min_max(seed):
     assert torch.equal(scaled.flatten(1).amin(1), torch.zeros(3))
     assert torch.equal(scaled.flatten(1).amax(1), torch.ones(3))
     assert torch.equal(min_max(torch.full((1, 2, 2), 0.3)), torch.full((1, 2, 2), 0.3))
-
-
-def test_mean_interval():
-    rng = np.random.default_rng(0)
-    covered = [
-        low <= 1 <= high
-        for _, low, high in (mean_interval(rng.normal(1, 2, 40), resamples=500) for _ in range(100))
-    ]
-    assert 85 <= sum(covered) <= 100
-    assert mean_interval([3.0, 3.0]) == (3, 3, 3)
-    assert mean_interval([1.0, 2.0, 6.0])[0] == 3
-    with pytest.raises(ValueError, match="non-empty"):
-        mean_interval([])
-
-
-def test_intervals_of_ranks_and_slopes():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=30)
-    y = 2 * x + rng.normal(size=30)
-    mean, low, high = rank_interval(x, y)
-    assert mean == pytest.approx(spearmanr(x, y).statistic, abs=1e-6)
-    assert 0 < low < mean < high < 1
-    assert rank_interval(x, x) == (1, 1, 1)
-    table = np.arange(4.0)[:, None] + rng.normal(scale=0.01, size=(4, 9))  # four methods in order
-    assert rank_interval(table, table**3) == (1, 1, 1)
-    assert rank_interval(table, -table)[0] == -1
-    slope, low, high = slope_interval(x, y)
-    assert slope == pytest.approx(np.polyfit(x, y, 1)[0])
-    assert 1 < low < slope < high < 3
-    for f, bad in ((rank_interval, (x, y[1:])), (slope_interval, (x * 0, y))):
-        with pytest.raises(ValueError, match="x and y"):
-            f(*bad)
 
 
 def test_deletion_is_the_drop_without_what_the_map_marks():
@@ -419,23 +383,6 @@ def test_auc_is_the_share_of_ordered_pairs():
     assert auc([2, 3], [0, 1]) == 0
     assert auc([1, 1], [1, 1]) == 0.5
     assert np.isnan(auc([], [1]))
-
-
-def test_bootstrap_interval():
-    rng = np.random.default_rng(0)
-    a = rng.normal(0, 1, 60)
-    b = a + rng.normal(0.3, 0.1, 60)  # paired: the difference is sure where neither mean is
-    mean, low, high = bootstrap_interval(lambda p, q: (q - p).mean(), a, b)
-    assert mean == pytest.approx((b - a).mean())
-    assert 0.2 < low < mean < high < 0.4
-    of_mean = mean_interval(a, seed=3)
-    assert bootstrap_interval(np.mean, a, seed=3) == pytest.approx(of_mean, abs=0.05)
-    assert bootstrap_interval(lambda t: t.mean(), torch.from_numpy(a))[0] == pytest.approx(a.mean())
-    ratio = bootstrap_interval(lambda p: 1 / p.sum(), np.array([0.0, 0.0, 1.0]))
-    assert all(np.isfinite(ratio))  # draws of zeros alone are left out
-    assert np.isnan(bootstrap_interval(np.mean, [[2.0]])[1:]).all()
-    with pytest.raises(ValueError, match="one length"):
-        bootstrap_interval(np.mean, [1, 2], [1])
 
 
 def test_map_entropy():

@@ -1,21 +1,24 @@
 import importlib
-from dataclasses import replace
+import re
+from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from gallery import write_index
+from gallery import with_claims, write_index
 
 from xai_utils.papers import (
-    CLAUSE,
     ENOUGH,
     FAILS,
     HOLDS,
     OPEN,
+    PAPERS,
     UNTESTABLE,
     claims,
     compare,
     decide,
+    function_of,
     published,
     verdict,
 )
@@ -75,29 +78,31 @@ def test_lead_is_the_paired_difference_of_the_two_best():
     assert lead(values.assign(d=values.b))[:2] == ("b", 0)
 
 
-def test_the_modules_of_claims_leave_the_function_its_name():
-    import xai_utils.papers.claims.adaib  # noqa: F401
-    from xai_utils import papers
-
-    assert len(papers.claims()) == 129
-
-
-def test_every_claim_is_there_and_every_rule_can_be_read():
-    assert len(claims()) == 129
-    assert set(claims().paper) == {"p-ibisa", "m2ib", "nib", "adaib", "aha"}
-    assert claims().notebook.str.match(r"\d\d_\w+").all()
-    rules = [
-        clause.strip() for rule in claims().rule for clause in rule.split(";") if clause.strip()
-    ]
-    assert len(rules) > 40
-    assert all(CLAUSE.fullmatch(clause) for clause in rules)
-
-
 def test_the_table_of_claims_and_the_folder_of_their_functions_share_a_name():
     from xai_utils import papers
 
-    importlib.import_module("xai_utils.papers.claims")
-    assert len(papers.claims()) == 129
+    importlib.import_module("xai_utils.papers.claims.adaib")
+    assert len(papers.claims()) == 133
+
+
+def test_every_claim_has_a_function_that_says_what_decides():
+    assert set(claims().paper) == set(PAPERS)
+    assert claims().notebook.str.match(r"\d\d_\w+").all()
+    for claim in claims().id:
+        assert function_of(claim).__name__ == claim.replace("-", "_")
+        first = function_of(claim).__doc__.split("\n\n")[0]
+        assert first.endswith("."), claim
+    for paper in PAPERS:
+        module = importlib.import_module(f"xai_utils.papers.claims.{paper.replace('-', '_')}")
+        prefix = paper.replace("-", "_") + "_"
+        of_paper = {k for k in vars(module) if re.fullmatch(prefix + r"\d\d", k)}
+        assert len(of_paper) == (claims().paper == paper).sum()
+
+
+def test_no_notebook_decides():
+    for path in Path("notebooks").glob("*.ipynb"):
+        code = [c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+        assert not re.search(r"\bdecide\(", "\n".join(code)), path
 
 
 def test_a_claim_holds_only_if_every_paired_interval_lies_where_it_says():
@@ -107,13 +112,14 @@ def test_a_claim_holds_only_if_every_paired_interval_lies_where_it_says():
     )
     one_rival = verdict("p-ibisa-11", table({"p-ibisa": 0.5, "m2ib": 0.2, "nib": 0.9}, "iou"))
     assert one_rival.outcome == FAILS
-    assert one_rival.why == "1 of 2 comparisons as the rule says, 1 on the other side"
+    assert one_rival.why.startswith("1 of 2 comparisons as claimed, 1 on the other side; against")
+    assert "iou: p-ibisa - nib -0.3" in one_rival.why and one_rival.why.endswith("(n = 40)")
     undecided = verdict(
         "p-ibisa-11", table({"p-ibisa": 0.5, "m2ib": 0.5, "nib": 0.1}, "iou", spread=0.5)
     )
     assert undecided.outcome == OPEN
-    assert undecided.why == "1 of 2 comparisons as the rule says, 0 on the other side"
-    assert set(one_rival.evidence.n) == {40}
+    assert undecided.why.startswith("1 of 2 comparisons as claimed; open: ")
+    assert set(one_rival.evidence.n) == {40} and one_rival.n == 40
 
 
 @pytest.mark.parametrize("nib", [0.1, 0.9])
@@ -124,7 +130,7 @@ def test_few_samples_decide_nothing(nib):
     )
     assert enough.outcome == (HOLDS if nib < 0.5 else FAILS)
     assert few.outcome == OPEN
-    assert few.why.endswith(f"2 with n below {ENOUGH}")
+    assert few.n == ENOUGH - 1
     assert not few.evidence[["holds", "opposite"]].any(axis=None)
     assert [
         decide("p-ibisa-06", good, bad, "", n=n).outcome
@@ -198,12 +204,12 @@ def test_what_cannot_be_tested_says_why_and_mistakes_are_errors():
     assert "captioning model" in v.why
     with pytest.raises(ValueError, match="unknown claim"):
         verdict("p-ibisa-99")
-    with pytest.raises(ValueError, match="can be tested here"):
+    with pytest.raises(ValueError, match="p-ibisa-11 is decided from .table"):
         verdict("p-ibisa-11")
     with pytest.raises(ValueError, match="the table has no iou of m2ib"):
         verdict("p-ibisa-11", table({"p-ibisa": 1}, "iou"))
-    with pytest.raises(ValueError, match="has no rule"):
-        verdict("p-ibisa-06", table({"p-ibisa": 1}))
+    with pytest.raises(TypeError, match="n"):
+        decide("p-ibisa-11", True, False, "")
 
 
 def test_compare_puts_published_beside_ours():
@@ -246,10 +252,7 @@ def test_the_page_of_claims_shows_verdicts_and_what_is_still_open(tmp_path, monk
     folder.mkdir(parents=True)
     monkeypatch.setenv("XAI_FIGURES", str(folder))
     v = verdict("p-ibisa-11", table({"p-ibisa": 0.5, "m2ib": 0.2, "nib": 0.9}, "iou"))
-    by_hand = replace(
-        verdict("p-ibisa-05"), evidence=pd.DataFrame([{"side": "text", "hit": 0.25}])
-    )  # decided by a notebook's code
-    plots.show_verdicts([v, by_hand], "11")
+    plots.show_verdicts([v, verdict("p-ibisa-05")], "11")
     index = write_index(tmp_path / "figures").read_text()
     page = (tmp_path / "figures" / "claims.html").read_text()
     assert 'href="claims.html"' in index
@@ -258,7 +261,12 @@ def test_the_page_of_claims_shows_verdicts_and_what_is_still_open(tmp_path, monk
         "0 “holds”, 1 “does not hold”, 0 “not decided with this n”, 1 “cannot be tested here”"
         in page
     )
-    assert "iou: p-ibisa &gt; nib: difference" in page
-    assert "side text, hit 0.25" in page
-    assert page.count("not tested yet") == 127
+    assert "iou: p-ibisa - nib -0.3" in page
+    assert page.count("not tested yet") == 131
     assert "http" not in page
+
+
+def test_the_docs_say_of_claims_what_their_functions_and_the_last_run_say():
+    text = Path("docs/papers.md").read_text()
+    assert with_claims(text, Path("figures/embedded")) == text
+    assert text.count("not tested yet") == 0

@@ -1,12 +1,16 @@
 """figures/index.html: every figure and table by paper; figures/claims.html: every claim and its
-verdict. Both open from disk."""
+verdict, which open from disk; and the same claims in docs/papers.md. What decides a claim is told
+by its function's docstring."""
 
 import csv
 import html
+import inspect
 import json
+from importlib import import_module
 from pathlib import Path
 
-from xai_utils.papers import FAILS, HOLDS, OPEN, UNTESTABLE, claims
+from xai_utils.papers import FAILS, HOLDS, OPEN, PAPERS, UNTESTABLE, claims, function_of
+from xai_utils.papers.statistics import described
 
 BLOCKS = {
     "0": "The kit",
@@ -71,40 +75,56 @@ def page(title: str, intro: str, body: str) -> str:
     )
 
 
+def found(profile: Path) -> dict[str, dict]:
+    """Claim -> the verdict that a run of the profile has noted down."""
+    notes = [json.loads(f.read_text()) for f in sorted(profile.glob("*-claim-*.json"))]
+    return {note["claim"]: note for note in notes}
+
+
+def preface(paper: str) -> str:
+    """How the paper's claims are judged: the docstring of its module, without the first line."""
+    module = import_module(f"xai_utils.papers.claims.{paper.replace('-', '_')}")
+    rest = inspect.getdoc(module).split("\n\n")[1:]
+    return " ".join(" ".join(rest).split())
+
+
+def decided_by(claim: str) -> str:
+    """The first paragraph of the docstring of the claim's function."""
+    return " ".join(inspect.getdoc(function_of(claim)).split("\n\n")[0].split())
+
+
 def claims_page(profiles: list[Path]) -> str:
     """Every claim of the five papers, with the verdict of each profile that has tested it."""
-    notes = [
-        (p.name, json.loads(f.read_text()))
-        for p in profiles
-        for f in sorted(p.glob("*-claim-*.json"))
-    ]
-    found = {(profile, note["claim"]): note for profile, note in notes}
+    verdicts = {p.name: found(p) for p in profiles}
     parts = []
-    for paper, rows in claims().groupby("paper", sort=False):
+    for paper in PAPERS:
         lines = "\n".join(
-            claim_row(row, [(p.name, found.get((p.name, row.id))) for p in profiles])
-            for row in rows.itertuples()
+            claim_row(row, {name: notes.get(row.id) for name, notes in verdicts.items()})
+            for row in claims().query("paper == @paper").itertuples()
         )
         parts.append(
-            f"<h2>{paper}</h2>\n<table><tr><th>claim</th><th>says</th><th>decided"
-            f" by</th><th>verdict</th></tr>\n{lines}</table>"
+            f"<h2>{paper}</h2>\n<p>{html.escape(preface(paper))}</p>\n<table><tr><th>claim</th>"
+            f"<th>says</th><th>decided by</th><th>verdict</th></tr>\n{lines}</table>"
         )
-    outcomes = [note["outcome"] for _, note in notes]
+    outcomes = [note["outcome"] for notes in verdicts.values() for note in notes.values()]
     counts = ", ".join(f"{outcomes.count(o)} “{o}”" for o in (HOLDS, FAILS, OPEN, UNTESTABLE))
     intro = (
-        f"{len(claims())} claims of the five papers; verdicts so far: {counts}. <a"
-        ' href="index.html">Figures and tables</a>'
+        f"{len(claims())} claims; verdicts so far: {counts}. Differences stand with their 95 %"
+        " interval and n, the pictures that they rest on. A claim holds where every comparison lies"
+        " where it says, with its whole interval; it does not where one lies on the other side, by"
+        " Holm's correction for the number of comparisons. Fewer than six pictures decide nothing."
+        ' <a href="index.html">Figures and tables</a>'
     )
     return page("Claims and verdicts", intro, "\n".join(parts))
 
 
-def claim_row(row, verdicts: list[tuple[str, dict | None]]) -> str:
+def claim_row(row, notes: dict[str, dict | None]) -> str:
     cells = []
-    for profile, note in verdicts:
+    for profile, note in notes.items():
         if note is None:
             continue
         kind = {HOLDS: "holds", FAILS: "fails"}.get(note["outcome"], "open")
-        lines = "".join(f"<li>{html.escape(evidence(e))}</li>" for e in note["evidence"])
+        lines = "".join(f"<li>{html.escape(comparison(e))}</li>" for e in note["evidence"])
         more = (
             f"<details><summary>{html.escape(note['why'])}</summary><ul>{lines}</ul></details>"
             if lines
@@ -118,27 +138,38 @@ def claim_row(row, verdicts: list[tuple[str, dict | None]]) -> str:
         "<br>".join(cells)
         or f'<span class="open">not tested yet ({html.escape(row.notebook)})</span>'
     )
-    said = html.escape(row.rule or row.decision)
+    where = row.where if row.author == row.paper else f"{row.where}; {row.author}"
     return (
         f"<tr><td>{row.id}</td><td>{html.escape(row.claim)}"
-        f" <small>{html.escape(row.where)}</small></td><td>{said}</td><td>{verdict}</td></tr>"
+        f" <small>{html.escape(where)}</small></td><td>{html.escape(decided_by(row.id))}</td>"
+        f"<td>{verdict}</td></tr>"
     )
 
 
-def evidence(e: dict) -> str:
-    """A line of what decided a claim: a comparison of its rule, or, where a notebook decided it in
-    code, a row of its table."""
-    if not {"dataset", "margin"} <= e.keys():
-        return ", ".join(
-            f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in e.items()
-        )
-    margin = f" by {e['margin']:g}" if e["margin"] else ""
-    return (
-        f"{e['dataset']}, {e['model']}, {e['modality']} {e['metric']}: {e['left']} {e['op']}"
-        f" {e['right']}{margin}: difference {e['difference']:.3g} [{e['low']:.3g},"
-        f" {e['high']:.3g}], n={e['n']}:"
-        f" {'yes' if e['holds'] else 'no' if e['opposite'] else 'open'}"
-    )
+def comparison(line: dict) -> str:
+    """A line of the evidence: the numbers, and what they say for the claim."""
+    known = {k: float("nan") if v is None else v for k, v in line.items()}
+    outcome = "as claimed" if line["holds"] else "against it" if line["opposite"] else "open"
+    chance = f", p = {line['p']:.2g}" if line["opposite"] and line["p"] is not None else ""
+    return f"{described(known)}: {outcome}{chance}"
+
+
+MARKS = "<!-- claims: written by `make reproduce` -->", "<!-- end of claims -->"
+
+
+def with_claims(text: str, profile: Path) -> str:
+    """docs/papers.md with its table of claims drawn anew, verdicts from one profile's run."""
+    notes, parts = found(profile), []
+    for paper in PAPERS:
+        rows = ["| claim | decided by | here |", "|---|---|---|"]
+        for row in claims().query("paper == @paper").itertuples():
+            by = "" if row.author == row.paper else f" ({row.author})"
+            here = notes[row.id]["outcome"] if row.id in notes else "not tested yet"
+            rows.append(f"| {row.id}{by} | {decided_by(row.id).replace('|', '/')} | {here} |")
+        parts.append("\n".join([f"### {paper}", preface(paper), "", *rows]))
+    before, rest = text.split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    return before + MARKS[0] + "\n" + "\n\n".join(parts) + "\n" + MARKS[1] + after
 
 
 def show(profile: Path, name: str, note: dict) -> str:

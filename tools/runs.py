@@ -44,9 +44,7 @@ def main() -> int:
         if args.command == "prepare":
             prepare()
         elif args.command == "index":
-            from gallery import write_index
-
-            print(f"wrote {write_index(ROOT / 'figures')}")
+            index()
         elif args.command == "refresh":
             refresh(args.source)
         else:
@@ -60,6 +58,15 @@ def main() -> int:
         print(f"{args.command}: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def index() -> None:
+    """The pages of all figures and claims, and the claims in docs/papers.md."""
+    from gallery import with_claims, write_index
+
+    print(f"wrote {write_index(ROOT / 'figures')}")
+    papers = ROOT / "docs" / "papers.md"
+    papers.write_text(with_claims(papers.read_text(), ROOT / "figures" / "embedded"))
 
 
 def prepare() -> None:

@@ -296,8 +296,8 @@ def show_table(table: pd.DataFrame, name: str, caption: str) -> None:
 
 
 def show_verdicts(verdicts: list, name: str) -> None:
-    """Show the papers' claims with their verdicts; in a `make reproduce` run save each for the page
-    of claims."""
+    """Show the papers' claims with their verdicts, n being the independent units that speak; in a
+    `make reproduce` run save each for the page of claims."""
     from IPython.display import display
 
     for v in verdicts:
@@ -310,6 +310,7 @@ def show_verdicts(verdicts: list, name: str) -> None:
                 claim=v.claim.id,
                 outcome=v.outcome,
                 why=v.why,
+                n=v.n,
                 evidence=evidence,
             )
     rows = [
@@ -318,6 +319,7 @@ def show_verdicts(verdicts: list, name: str) -> None:
             "where": v.claim["where"],
             "says": v.claim.claim,
             "here": v.outcome,
+            "n": "" if v.n is None else v.n,
             "why": v.why,
         }
         for v in verdicts

@@ -184,13 +184,17 @@ def mean_interval(values, *, clusters=None) -> tuple[float, float, float]:
     return estimate(values, clusters=clusters).ends
 
 
-def jackknife(statistic: Callable, *values, clusters=None) -> Estimate:
+def jackknife(
+    statistic: Callable, *values, clusters=None, within: tuple[float, float] = (-np.inf, np.inf)
+) -> Estimate:
     """Any smooth statistic of paired values, with an interval from leaving out each unit in turn
     (Tukey 1958): the interval of `estimate` over the pseudo-values.
 
     statistic  (*values) -> a number, such as `auc` or the ratio of two sums
     values     arrays or tensors (n, ...), with one row a sample
     clusters   (n,) what each row comes from; whole clusters are left out
+    within     what the statistic can be at least and at most, such as (0, 1) for `auc`: the
+               interval ends there
     The interval is (nan, nan) where a statistic is not finite, and for a single cluster.
     Raises ValueError for values of different lengths, and for none.
     """
@@ -208,7 +212,8 @@ def jackknife(statistic: Callable, *values, clusters=None) -> Estimate:
         return Estimate(whole, nan, nan, n, lambda bound: nan)
     found = of_units(n * whole - (n - 1) * without)
     shift = whole - found.mean  # the jackknife's own bias correction is left out
-    return Estimate(whole, found.low + shift, found.high + shift, n, lambda b: found.p(b - shift))
+    low, high = np.clip((found.low + shift, found.high + shift), *within)
+    return Estimate(whole, float(low), float(high), n, lambda bound: found.p(bound - shift))
 
 
 def slope(x, y, *, clusters=None) -> Estimate:

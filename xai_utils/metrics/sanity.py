@@ -128,4 +128,4 @@ def mismatch_auc(losses, matched, *, clusters=None) -> tuple[float, float, float
     def auc_of(losses, matched):
         return auc(losses[matched], losses[~matched])
 
-    return jackknife(auc_of, losses, matched, clusters=clusters).ends
+    return jackknife(auc_of, losses, matched, clusters=clusters, within=(0, 1)).ends

@@ -1,6 +1,7 @@
 """The published numbers beside ours, and the papers' claims with a verdict, one function each."""
 
 from importlib import import_module
+from inspect import signature
 
 from . import claims as _  # noqa: F401  the folder, imported first: `claims` below keeps its name
 from .sources import PAPERS, claims, published, reference
@@ -18,6 +19,7 @@ from .statistics import (
     exact,
     judge,
     row_of,
+    untestable,
 )
 from .tables import compare
 
@@ -54,8 +56,18 @@ def function_of(claim: str):
 
 def verdict(claim: str, *evidence, **named) -> Verdict:
     """Decide a claim by its own function, `function_of(claim)`, from the evidence that its
-    docstring asks for; for most this is one table of `score` or `evaluate`.
+    docstring asks for; for most this is one table of `score` or `evaluate`. Without evidence, the
+    reason why a claim cannot be tested here.
 
-    Raises ValueError for an unknown claim, and for evidence that lacks what the claim compares.
+    Raises ValueError for an unknown claim, for missing evidence, and for evidence that lacks what
+    the claim compares.
     """
-    return function_of(claim)(*evidence, **named)
+    function, row = function_of(claim), row_of(claim)
+    if not evidence and not named and row.embedded.startswith("no: "):
+        return untestable(claim, row.embedded.removeprefix("no: "))
+    try:
+        signature(function).bind(*evidence, **named)
+    except TypeError as error:
+        wanted = f"{claim} is decided from {signature(function)}: {error}"
+        raise ValueError(wanted.replace(" -> xai_utils.papers.statistics.Verdict", "")) from None
+    return function(*evidence, **named)
