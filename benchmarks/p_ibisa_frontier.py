@@ -157,7 +157,7 @@ def cases(model, n, seed):
 
 def show(results):
     print(
-        f"\nmean and 95 % bootstrap interval over {len(results)} pairs; iou, energy, drop, like:"
+        f"\nmean and 95 % interval over {len(results)} pairs; iou, energy, drop, like:"
         f" minus those of {PAPER}"
     )
     print(

@@ -1,4 +1,4 @@
-"""Cap-MoRF and Cap-LeRF (P-IBISA Sec. 6.2): does the caption change when what the map marks is
+"""Cap-MoRF and Cap-LeRF (P-IBISA Secs. 4 and 5): does the caption change when what the map marks is
 taken away?
 
 A captioner is a function: normalised images (B, 3, H, W) -> B strings.

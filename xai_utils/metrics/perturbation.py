@@ -132,8 +132,8 @@ def removed(map: Tensor, *, first: str = "most", block: int = 8, steps: int = 10
 def morf(
     encoder, inputs, targets, map, *, block: int = 8, steps: int | None = None, chunk: int = 64
 ) -> Tensor:
-    """Most relevant first: mean of the curve while 8 x 8 blocks are set to zero, (B,) (P-IBISA Sec.
-    6.1). Lower is better.
+    """Most relevant first: mean of the curve while 8 x 8 blocks are set to zero, (B,) (P-IBISA
+    Secs. 4 and 5). Lower is better.
 
     targets: class indices, for P-IBISA those the model predicts. See `perturbation_curve` for the
     rest.
