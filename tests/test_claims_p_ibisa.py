@@ -292,9 +292,9 @@ def test_09_leaves_out_encoders_that_know_nothing_and_says_what_they_know():
     (table, hits), _ = on_the_object(1.0, True)
     found = verdict("p-ibisa-09", table, hits)
     assert set(found.evidence.model) == {"m"}
-    assert "blind 25% (25% untrained)" in found.why
+    assert "blind 25.0% (25.0% untrained)" in found.why
     (table, hits), _ = on_the_object(1.0, False)
-    assert "m 25% (25% untrained)" in verdict("p-ibisa-10", table, hits).why
+    assert "m 25.0% (25.0% untrained)" in verdict("p-ibisa-10", table, hits).why
     with pytest.raises(ValueError, match="hits lacks blind"):
         verdict("p-ibisa-09", table, {"m": hits["m"]})
 

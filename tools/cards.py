@@ -49,7 +49,7 @@ makes it an ImageNet classifier.
 ## What it knows
 
 Which caption is right, among all captions of the same split (`caption_ranks`); n pictures, 95 %
-bootstrap intervals.
+intervals.
 
 {retrieval}
 
@@ -86,7 +86,7 @@ share.
 k-nearest-neighbour accuracy (k = 5, votes weighted by cosine, leave one out) over {n} scenes of one
 stamp each: which stamp is it? **Held out**: the novel stamps, which none of these encoders has
 seen. **Seen**: a third of the training stamps, in scenes that were not seen ({kinds} captions). 95
-% bootstrap intervals over the scenes; always naming the commonest is right in {chance:.1f} % at
+% intervals over the scenes; always naming the commonest is right in {chance:.1f} % at
 most.
 
 {table}
@@ -251,7 +251,7 @@ Networks that draw maps of one model each, in one pass: `load_explainer("vit-sta
 ## What they know
 
 Deletion and insertion AUC for the predicted class, 10 steps, mean of black, mean and blur; {n}
-pictures that no training has seen. Differences are paired; 95 % bootstrap intervals. "Not trained"
+pictures that no training has seen. Differences are paired; 95 % intervals. "Not trained"
 is where training starts, the evidence of single cells.
 
 {table}

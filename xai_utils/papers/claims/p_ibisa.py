@@ -163,7 +163,7 @@ def by_those_who_know(claim: str, table: pd.DataFrame, hits: dict) -> Verdict:
         trained, untrained = (np.asarray(v, float) for v in hits[name])
         what = {"comparison": f"k-NN hits of {name}, trained - untrained"}
         lines[name] = compared(what, trained - untrained, ">", among=(-1.0, 0.0, 1.0))
-        told[name] = f"{name} {trained.mean():.0%} ({untrained.mean():.0%} untrained)"
+        told[name] = f"{name} {trained.mean():.1%} ({untrained.mean():.1%} untrained)"
     blind = [name for name in models if not lines[name]["holds"]]
     left_out = ", ".join(told[name] for name in blind)
     if len(blind) == len(models):
