@@ -32,6 +32,7 @@ from xai_utils.methods import (
     kernel_shap,
     mfaba,
     nib,
+    p_ibisa,
     rise,
     saliency,
     sbsm,
@@ -401,3 +402,15 @@ def test_memory_does_not_grow_with_the_number_of_masks(method, few, many):
         most.append(watch.most)
         assert max(batches) == 16
     assert most[0] == most[1]
+
+
+def test_ibisa_of_each_start_is_p_ibisa_where_both_see_an_embedding(small):
+    encoder = xu.wrap(small.double())
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(2, 3, 32, 24, generator=generator, dtype=torch.float64)
+    h = torch.randn(2, 10, generator=generator, dtype=torch.float64)
+    options = dict(masks=3, steps=5, rate=8, beta=2.0, phi=1.0, seed=4)
+    a, b = ibisa(encoder, x, h, each=True, **options), p_ibisa(encoder, x, h, **options)
+    assert torch.allclose(a.map, b.map, atol=1e-6)
+    assert a.cost == b.cost == dict(forwards=15, backwards=15)
+    assert not torch.allclose(a.map, ibisa(encoder, x, h, **options).map, atol=1e-2)

@@ -34,6 +34,7 @@ def pair(dtype=torch.float32, b=3):
         dict(beta=10.0, phi=0.5, align="mse"),
         dict(beta=None, phi=None),
         dict(beta=None, phi=None, weights_lr=1.0, t_min=1.0),
+        dict(beta=None, phi=None, t_min=None),
         dict(beta=1.0, phi=1.0, why="different"),
     ],
 )

@@ -17,6 +17,7 @@ from xai_utils.metrics import (
     confidence_increase,
     cost,
     deletion_drop,
+    knn_hits,
     mismatch_auc,
     randomisation_test,
     randomised_map,
@@ -500,6 +501,18 @@ def test_cost_counts_what_a_method_does(conse):
         return a
 
     assert cost(hungry, conse.image, x, h, repeats=1)["memory_mb"] > 40
+
+
+def test_knn_hits_by_hand():
+    angles = torch.tensor([0.0, 0.1, 0.2, 2.0, 2.1, 2.2, 0.6])
+    h = torch.stack([angles.cos(), angles.sin()], 1)
+    kinds = ["cat", "cat", "cat", "dog", "dog", "dog", "dog"]
+    hit = knn_hits(5 * h, kinds, k=2)  # the last one lies among the cats
+    assert hit.tolist() == [1, 1, 1, 1, 1, 1, 0]
+    with pytest.raises(ValueError, match="more than 7 pictures"):
+        knn_hits(h, kinds, k=7)
+    with pytest.raises(ValueError, match="got 2 for 7"):
+        knn_hits(h, kinds[:2], k=1)
 
 
 def test_caption_ranks_by_hand():

@@ -23,7 +23,7 @@ from xai_utils.data import load_dataset
 from xai_utils.data.stamps import table
 from xai_utils.methods import aha, grad_cam, load_explainer, random_map
 from xai_utils.methods.explainers import Explainer
-from xai_utils.metrics import caption_ranks, deletion_auc, insertion_auc, mean_interval
+from xai_utils.metrics import caption_ranks, deletion_auc, insertion_auc, knn_hits, mean_interval
 from xai_utils.models import load_model
 from xai_utils.models.embedded import TRAINED
 from xai_utils.models.strategies import NAMES, SHAPES, STRATEGIES
@@ -187,15 +187,10 @@ def vit_card(images: Path | None) -> str:
     )
 
 
-def knn_hits(encoder, samples, k: int = 5) -> torch.Tensor:
-    """(n,) 1 where the k nearest other pictures, weighted by cosine, vote for the picture's own
-    caption, else 0."""
-    h = F.normalize(embed(encoder, [s.image for s in samples]), dim=1)
-    names = sorted({s.things[0].caption for s in samples})
-    label = torch.tensor([names.index(s.things[0].caption) for s in samples])
-    near = (h @ h.T).fill_diagonal_(-1).topk(k)
-    votes = torch.zeros(len(h), len(names)).scatter_add_(1, label[near.indices], near.values)
-    return (votes.argmax(1) == label).double()
+def known(encoder, samples) -> torch.Tensor:
+    """`knn_hits` of pictures of one stamp each, by their captions."""
+    embeddings = embed(encoder, [s.image for s in samples])
+    return knn_hits(embeddings, [s.things[0].caption for s in samples])
 
 
 def strategies_card() -> str:
@@ -217,7 +212,7 @@ def strategies_card() -> str:
         for strategy, encoder in encoders.items():
             lines.append(
                 f"| {shape} | {strategy} |"
-                f" {' | '.join(percent(knn_hits(encoder, samples)) for samples in sets.values())} |"
+                f" {' | '.join(percent(known(encoder, samples)) for samples in sets.values())} |"
             )
     recipes = []
     for shape in SHAPES:

@@ -62,7 +62,10 @@ def p_ibisa_loop(
                 leaf.grad = grad
             adam.step()
             with torch.no_grad():
-                weights[2].clamp_(min=t_min)
+                if t_min is None:
+                    weights[2] = 1.0
+                else:
+                    weights[2].clamp_(min=t_min)
         finished.append(
             torch.sigmoid(
                 F.interpolate(g.detach()[None, None], size=(height, width), mode="bicubic")

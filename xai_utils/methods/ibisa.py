@@ -25,6 +25,7 @@ def ibisa(
     alpha: float = 3.0,
     rate: int | None = None,
     lr: float = 1.0,
+    each: bool = False,
     seed: int = 0,
     chunk: int = 64,
 ) -> Attribution:
@@ -42,8 +43,10 @@ def ibisa(
     beta, phi  weights of area and total variation
     masks    N, the same for every image
     steps    T
+    each     every start is improved by itself, without weighing, and A is the mean of the N masks,
+             as in P-IBISA: N T passes forward and as many backward
     Returns a map (B, H, W) in [0, 1]; trace: loss, fit (log p or cosine), area (mean mask value),
-    each (T, B).
+    each (T, B), or (T, B N) for `each`.
 
     This is a reading, not the authors' algorithm, of which we have the abstract (sampling masks
     optimised by the bottleneck principle, right behind the input, in 20 and 10 passes) and a
@@ -65,11 +68,20 @@ def ibisa(
         tuple(inputs.shape[-2:]),
     )
     grids = sample_grids(masks, grid_size(size, rate), alpha, seed).to(x)
-    g = weighted_mean(encoder, x, targets, grids, chunk)  # (B, h, w)
+    if each:
+        g = grids.repeat(len(x), 1, 1)  # (B N, h, w)
+        x, targets = (v.repeat_interleave(masks, 0) for v in (x, targets))
+    else:
+        g = weighted_mean(encoder, x, targets, grids, chunk)  # (B, h, w)
     g, trace = improved(encoder, x, targets, g, beta=beta, phi=phi, steps=steps, lr=lr, chunk=chunk)
-    cost = dict(forwards=masks + steps, backwards=steps)
+    ends = upsample(g, size).unflatten(0, (len(inputs), -1))  # (B, 1 or N, H, W)
+    backwards = masks * steps if each else steps
     return Attribution(
-        map=upsample(g, size).float().cpu(), unit="mask value", signed=False, trace=trace, cost=cost
+        map=ends.mean(1).float().cpu(),
+        unit="mask value",
+        signed=False,
+        trace=trace,
+        cost=dict(forwards=backwards if each else masks + steps, backwards=backwards),
     )
 
 

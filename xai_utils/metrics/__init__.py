@@ -1,9 +1,9 @@
 """Metrics: `(encoder, inputs, targets, map, *, options) -> (B,)`, with `.slug` and
 `.higher_is_better`.
 
-What judges a method or a whole set instead of single maps has a signature of its own: `roar_plus`,
-`caption_ranks`, `mismatch_auc` (metrics of sets), `randomisation_test`, `completeness_gap`,
-`occlusion_drop`, `properties`, `cost`, `rank_correlation`.
+What judges a method, a whole set or an encoder instead of single maps has a signature of its own:
+`roar_plus`, `caption_ranks`, `mismatch_auc` (metrics of sets), `knn_hits`, `randomisation_test`,
+`completeness_gap`, `occlusion_drop`, `properties`, `cost`, `rank_correlation`.
 """
 
 from ..stats import mean_interval, min_max
@@ -39,7 +39,7 @@ from .perturbation import (
 )
 from .properties import match_without, properties, removal_map, rewritten, sign_descent
 from .retraining import fine_tuned, roar_plus
-from .retrieval import caption_ranks, zero_shot_roar
+from .retrieval import caption_ranks, knn_hits, zero_shot_roar
 from .sanity import (
     completeness_gap,
     mismatch_auc,
@@ -68,6 +68,7 @@ __all__ = [
     "insertion_auc",
     "instance_recall",
     "iou",
+    "knn_hits",
     "lerf",
     "localization_iou",
     "map_area",

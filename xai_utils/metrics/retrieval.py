@@ -1,5 +1,5 @@
-"""Retrieval: how well an encoder finds captions, and zero-shot ROAR (AdaIB), how much worse it gets
-without what a map marks."""
+"""Retrieval: how well an encoder finds captions or pictures of a kind, and zero-shot ROAR (AdaIB),
+how much worse it gets without what a map marks."""
 
 import torch
 import torch.nn.functional as F
@@ -90,6 +90,27 @@ def caption_ranks(embeddings: Tensor, captions: Tensor, right: list[list[int]]) 
     own = own.to(s.device)
     best = s.masked_fill(~own, -2).amax(1, keepdim=True)
     return (1 + ((s >= best) & ~own).sum(1)).cpu()
+
+
+def knn_hits(embeddings: Tensor, kinds: list, *, k: int = 5) -> Tensor:
+    """1 where the k nearest other pictures, each voting with its cosine, are for the picture's own
+    kind, else 0, (B,): what an embedding tells apart, without training anything.
+
+    embeddings  (B, D), of pictures
+    kinds       B names, such as captions; of kinds with equal votes the first in the alphabet wins
+    """
+    if len(kinds) != len(embeddings) or len(kinds) <= k:
+        raise ValueError(
+            f"kinds must name each of more than {k} pictures, got {len(kinds)} for"
+            f" {len(embeddings)}"
+        )
+    h = F.normalize(embeddings, dim=1)
+    names = sorted(set(kinds))
+    own = torch.tensor([names.index(kind) for kind in kinds], device=h.device)
+    near = (h @ h.T).fill_diagonal_(-1).topk(k)
+    votes = torch.zeros(len(h), len(names)).to(h)
+    votes.scatter_add_(1, own[near.indices], near.values)
+    return (votes.argmax(1) == own).double().cpu()
 
 
 def hits(queries: Tensor, partners: Tensor, distractors: Tensor | None = None) -> Tensor:

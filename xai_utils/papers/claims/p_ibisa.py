@@ -4,12 +4,27 @@
 The first sentence of a docstring says what decides the claim.
 """
 
+import math
+from collections.abc import Sequence
+
+import numpy as np
 import pandas as pd
 
-from ..statistics import Verdict, by_rule, compared, comparisons, judge, paired, untestable
+from ...stats import jackknife
+from ..statistics import (
+    Verdict,
+    by_rule,
+    compared,
+    comparisons,
+    exact,
+    judge,
+    paired,
+    row_of,
+    untestable,
+)
 
 SEE_THE_CLASS = ("grad-cam", "rise", "iba", "ibisa", "attention-rollout", "ag-cam", "chefer")
-BETTER = {"morf": -1, "lerf": 1}  # the direction of each metric
+BETTER = {"morf": "<", "lerf": ">"}  # the direction of each metric
 CAPTION_SCORES = ("meteor", "bleu", "rouge1", "rouge2", "rougel")
 
 
@@ -68,3 +83,340 @@ def of_captions(found: Verdict, stand_in: bool) -> Verdict:
     needs = found.claim.embedded.removeprefix("no: ")
     why = f"{needs}; with the stand-in: {found.outcome} ({found.why})"
     return untestable(found.claim.id, why, found.evidence, n=found.n)
+
+
+def p_ibisa_07(table: pd.DataFrame) -> Verdict:
+    """In at least half of the cells, a cell being a model and a metric, P-IBISA is certainly first
+    or second, which means better than every method that sees the class but one; the claim fails
+    where in more than half of the cells two of these are certainly better.
+
+    table  rows of `score`: morf and lerf of "p-ibisa" and of methods that see the class, the data
+           sets of a model pooled
+    """
+    cells = [
+        cell(part, metric) for _, part in table.groupby("model", sort=False) for metric in BETTER
+    ]
+    return judge("p-ibisa-07", cells, need=math.ceil(len(cells) / 2))
+
+
+def cell(table: pd.DataFrame, metric: str) -> dict:
+    """P-IBISA against the second strongest rival of one model, as one line: it holds where all
+    rivals but one are certainly worse, p is that of two rivals being better (the second smallest,
+    corrected for the choice: Benjamini and Heller 2008)."""
+    rivals = [m for m in SEE_THE_CLASS if m in set(table.method)]
+    rule = f"{metric}: p-ibisa {BETTER[metric]} {', '.join(rivals)}"
+    lines = comparisons("p-ibisa-07", rule, table)
+    if len(lines) != len(rivals) or len(rivals) < 2:
+        raise ValueError("p-ibisa-07: pool the data sets, and give each model two rivals or more")
+    sign = 1 if BETTER[metric] == ">" else -1
+    lines.sort(key=lambda line: sign * line["difference"])
+    place = dict(rank=1 + sum(sign * line["difference"] < 0 for line in lines), of=len(lines) + 1)
+    beaten = sum(line["holds"] for line in lines)
+    p = min(1, (len(lines) - 1) * sorted(line["p"] for line in lines)[1])
+    return lines[1] | place | dict(holds=beaten >= len(lines) - 1, p=p)
+
+
+def p_ibisa_08(table: pd.DataFrame) -> Verdict:
+    """P-IBISA's MoRF and its LeRF lie within 0.03 of IBISA's at equal passes.
+
+    table  rows of `score`: morf and lerf of "p-ibisa", its target the picture's own embedding, and
+           of "ibisa", with the same masks, steps, beta and phi
+    Raises ValueError where the rows' forwards and backwards are not equal.
+    """
+    both = table[table.method.isin(("p-ibisa", "ibisa"))]
+    if len(both[["forwards", "backwards"]].drop_duplicates()) > 1:
+        spent = both.groupby("method")[["forwards", "backwards"]].max().to_dict("index")
+        raise ValueError(f"p-ibisa-08: P-IBISA and IBISA need equal passes, got {spent}")
+    rule = "morf: p-ibisa = ibisa within 0.03; lerf: p-ibisa = ibisa within 0.03"
+    return by_rule("p-ibisa-08", both, rule)
+
+
+def p_ibisa_09(table: pd.DataFrame, hits: dict) -> Verdict:
+    """The share of the map on the object lies above that of a centred Gaussian and above that of
+    the same network untrained, for every encoder that knows something: whose k-nearest-neighbour
+    accuracy is certainly above that of the same network untrained. Where none does, the claim
+    cannot be tested.
+
+    table  energy-in-mask of "p-ibisa", "centred-gaussian" and "p-ibisa-untrained"
+    hits   model -> (trained, untrained), each (n,): 1 for a picture whose nearest ones vote for
+           its kind, 0 for others (`knn_hits`)
+    """
+    return by_those_who_know("p-ibisa-09", table, hits)
+
+
+def p_ibisa_10(table: pd.DataFrame, hits: dict) -> Verdict:
+    """The share of the map on the object lies above that of a centred Gaussian and above that of
+    the same CNN untrained, for every CNN trained without labels that knows something, as in
+    `p_ibisa_09`; where none does, the claim cannot be tested.
+
+    table, hits  as in `p_ibisa_09`, of CNNs that were trained without labels alone
+    """
+    return by_those_who_know("p-ibisa-10", table, hits)
+
+
+def by_those_who_know(claim: str, table: pd.DataFrame, hits: dict) -> Verdict:
+    models = list(dict.fromkeys(table.model))
+    if missing := set(models) - set(hits):
+        raise ValueError(f"{claim}: hits lacks {', '.join(sorted(missing))}")
+    lines, told = {}, {}
+    for name in models:
+        trained, untrained = (np.asarray(v, float) for v in hits[name])
+        what = {"comparison": f"k-NN hits of {name}, trained - untrained"}
+        lines[name] = compared(what, trained - untrained, ">", among=(-1.0, 0.0, 1.0))
+        told[name] = f"{name} {trained.mean():.1%} ({untrained.mean():.1%} untrained)"
+    blind = [name for name in models if not lines[name]["holds"]]
+    left_out = ", ".join(told[name] for name in blind)
+    if len(blind) == len(models):
+        why = f"no encoder has learned to tell the things apart, k-NN accuracy: {left_out}"
+        return untestable(claim, why, lines.values(), n=min(line["n"] for line in lines.values()))
+    remark = f"; left out, as k-NN finds nothing learned: {left_out}" if blind else ""
+    rule = "energy-in-mask: p-ibisa > centred-gaussian, p-ibisa-untrained"
+    return by_rule(claim, table[~table.model.isin(blind)], rule, remark=remark)
+
+
+def p_ibisa_11(table: pd.DataFrame) -> Verdict:
+    """P-IBISA's IoU with the named thing, at the thing's own area, lies above M2IB's and NIB's."""
+    return by_rule("p-ibisa-11", table, "image iou: p-ibisa > m2ib, nib")
+
+
+def p_ibisa_12(table: pd.DataFrame) -> Verdict:
+    """The mean of P-IBISA's map on the named thing minus that on the others (mask-contrast) lies
+    above 0 and above that of random maps."""
+    return by_rule("p-ibisa-12", table, "image mask-contrast: p-ibisa > 0, random")
+
+
+def p_ibisa_13(table: pd.DataFrame) -> Verdict:
+    """P-IBISA's drop of 1 / distance lies below Integrated Gradients' and SBSM's on the query and
+    on the retrieved picture, two data sets of the table."""
+    return by_rule("p-ibisa-13", table, "image conf-drop: p-ibisa < integrated-gradients, sbsm")
+
+
+def p_ibisa_14(table: pd.DataFrame) -> Verdict:
+    """P-IBISA's increase lies above Integrated Gradients' on the query and on the retrieved
+    picture, and above SBSM's on the retrieved one; on the query the paper itself has SBSM ahead,
+    which decides nothing.
+
+    table  rows of `score`; the data set of retrieved pictures has a name that ends in "retrieved"
+    """
+    found = table[table.dataset.str.endswith("retrieved")]
+    lines = comparisons("p-ibisa-14", "image conf-incr: p-ibisa > integrated-gradients", table)
+    lines += comparisons("p-ibisa-14", "image conf-incr: p-ibisa > sbsm", found)
+    return judge("p-ibisa-14", lines)
+
+
+def p_ibisa_15(table: pd.DataFrame) -> Verdict:
+    """The total variation of P-IBISA's map (map-tv) lies below that of SBSM's, and its rank
+    correlation with the map under weak noise (map-spearman) above."""
+    return by_rule("p-ibisa-15", table, "map-tv: p-ibisa < sbsm; map-spearman: p-ibisa > sbsm")
+
+
+def p_ibisa_16(with_item: Sequence[float], without: Sequence[float]) -> Verdict:
+    """The share of the map's mass on the shared item over the item's share of the area lies above
+    1, and above that of the same pair without the item at the same place.
+
+    with_item, without  (n,) that ratio of P-IBISA's map, one a pair of pictures
+    """
+    with_item, without = np.asarray(with_item, float), np.asarray(without, float)
+    share = {"comparison": "mass on the item over its share of the area"}
+    more = {"comparison": "that minus the same without the item"}
+    lines = [compared(share, with_item, ">", 1), compared(more, with_item - without, ">")]
+    return judge("p-ibisa-16", lines)
+
+
+def p_ibisa_17(table: pd.DataFrame) -> Verdict:
+    """The mean of the contrastive map lies above 0 on what two pictures share ("shared") and below
+    0 on what sets them apart ("differing"), for every encoder.
+
+    table  rows of `score`: the metrics shared and differing of "p-ibisa"; both sides of a pair are
+           one cluster
+    """
+    return by_rule("p-ibisa-17", table, "shared: p-ibisa > 0; differing: p-ibisa < 0")
+
+
+def p_ibisa_18(search: pd.DataFrame) -> Verdict:
+    """The map of the embedding lies on another thing than the class rests on more often than
+    IBISA's map of the class.
+
+    search  one row a scene: rests_on, p_ibisa, ibisa, the thing that each points at
+    """
+    elsewhere = search[["p_ibisa", "ibisa"]].ne(search.rests_on, axis=0).astype(float)
+    gap = (elsewhere.p_ibisa - elsewhere.ibisa).to_numpy()
+    what = {"comparison": "share of scenes on another thing, P-IBISA - IBISA"}
+    line = compared(what, gap, ">", among=(-1.0, 0.0, 1.0))
+    rates = elsewhere.mean()
+    remark = f"; P-IBISA {rates.p_ibisa:.0%}, IBISA {rates.ibisa:.0%}"
+    return judge("p-ibisa-18", [line], remark=remark)
+
+
+def p_ibisa_19(change: Sequence[float]) -> Verdict:
+    """In scenes where the map lies on another thing, a smaller beta moves it to the thing that the
+    class rests on: the change lies above 0.
+
+    change  (n,) one number a scene: the share of the map on that thing over the thing's share of
+            the area, at the smallest beta minus at the large one; none where no map is elsewhere
+    """
+    what = {"comparison": "share on the named thing over its area, smallest beta - large one"}
+    line = compared(what, change, ">") if len(change) else exact(what, math.nan, ">")
+    remark = "" if len(change) else "; in no scene is the map elsewhere"
+    return judge("p-ibisa-19", [line], remark=remark)
+
+
+def p_ibisa_20(table: pd.DataFrame) -> Verdict:
+    """The mean of the map (map-area) falls from each beta of 0.5, 1, 2, 3, 10, 100 to the next, on
+    every model.
+
+    table  map-area of the methods "beta=0.5" to "beta=100", of a CNN, a ViT and a dual encoder
+    """
+    betas = ("0.5", "1", "2", "3", "10", "100")
+    rule = "; ".join(f"map-area: beta={b} < beta={a}" for a, b in zip(betas, betas[1:]))
+    return by_rule("p-ibisa-20", table, rule)
+
+
+def p_ibisa_21(table: pd.DataFrame) -> Verdict:
+    """At beta = 100 MoRF lies above and LeRF below those at beta = 10, on every model."""
+    return by_rule("p-ibisa-21", table, "morf: beta=100 > beta=10; lerf: beta=100 < beta=10")
+
+
+def p_ibisa_22(table: pd.DataFrame) -> Verdict:
+    """At beta = 3 the image drop lies above and the image increase below those at beta = 1, on
+    every data set."""
+    rule = "image conf-drop: beta=3 > beta=1; image conf-incr: beta=3 < beta=1"
+    return by_rule("p-ibisa-22", table, rule)
+
+
+def p_ibisa_23(captions: pd.DataFrame, classification: pd.DataFrame) -> Verdict:
+    """With learned weights the mean image drop of captions and the mean MoRF of classification are
+    both 0.9 to 1.1 times those of the best fixed weights, on every model.
+
+    captions        rows of `score`: conf-drop of "p-ibisa" (learned), "beta=1", "beta=2", "beta=3"
+    classification  rows of `score`: morf of "p-ibisa" (learned), "beta=1", "beta=10"
+    The best fixed weights are chosen anew wherever the jackknife leaves a picture out.
+    """
+    lines = ratios(captions, "conf-drop", ("beta=1", "beta=2", "beta=3"))
+    lines += ratios(classification, "morf", ("beta=1", "beta=10"))
+    return judge("p-ibisa-23", lines)
+
+
+def ratios(table: pd.DataFrame, metric: str, fixed: Sequence[str]) -> list[dict]:
+    """The mean of learned over that of the best fixed weights, for each data set and model."""
+    rows = table[(table.metric == metric) & table.method.isin(["p-ibisa", *fixed])]
+    if missing := {"p-ibisa", *fixed} - set(rows.method):
+        raise ValueError(f"p-ibisa-23: no {metric} of {', '.join(sorted(missing))}")
+    lines = []
+    for (dataset, model), part in rows.groupby(["dataset", "model"], sort=False):
+        wide, clusters = paired(part)
+        values = wide["p-ibisa"].to_numpy(), wide[list(fixed)].to_numpy()
+        found = jackknife(to_the_least, *values, clusters=clusters)
+        what = dict(dataset=dataset, model=model, metric=metric)
+        what |= dict(left="learned / best fixed", right="1")
+        lines.append(compared(what, found, "=", 1, margin=0.1))
+    return lines
+
+
+def to_the_least(own: np.ndarray, others: np.ndarray) -> float:
+    return own.mean() / others.mean(0).min()
+
+
+def p_ibisa_24(runs: pd.DataFrame) -> Verdict:
+    """At the printed learning rate of 1, with t the weight of the area ends below 10 in more than
+    half of the pictures and the mean mask stays above 0.05, and without t the weight ends at 10 or
+    above in more than half.
+
+    runs  one row a picture and setting: picture, rate, t (whether the loss has it; without it t
+          stays 1), weight (the median of exp(-beta) at the end), area (the mean mask). Other rates
+          than 1 decide nothing
+    """
+    printed = runs[runs.rate == 1]
+    lines = []
+    for has_t, op in ((True, ">"), (False, "<")):
+        part = printed[printed.t == has_t]
+        what = f"{'with' if has_t else 'without'} t"
+        low = {"comparison": f"{what}: share of pictures whose weight ends below 10"}
+        small = (part.weight < 10).to_numpy(float)
+        options = dict(clusters=part.picture)
+        lines.append(compared(low, small, op, 0.5, among=(0.0, 1.0), **options))
+        if has_t:
+            mask = {"comparison": f"{what}: mean mask"}
+            lines.append(compared(mask, part.area.to_numpy(), ">", 0.05, **options))
+    return judge("p-ibisa-24", lines)
+
+
+def p_ibisa_25(runs: pd.DataFrame) -> Verdict:
+    """No run has a value that is not finite, in no run must the floor hold t, and of the runs whose
+    loss went below 0 more than 95 % end with a cosine to the target that is not lower than at the
+    start.
+
+    runs  one row a run of learned weights: picture, finite (whether all of its trace is), held
+          (whether t met its floor), lowest (its lowest loss), gain (the last cosine minus the
+          first)
+    """
+    below = runs[runs.lowest < 0]
+    kept = {"comparison": "share of the runs below 0 whose cosine did not fall"}
+    values = (below.gain >= 0).to_numpy(float)
+    options = dict(clusters=below.picture, among=(0.0, 1.0))
+    lines = [
+        exact({"comparison": "runs with a value that is not finite"}, (~runs.finite).sum(), "="),
+        exact({"comparison": "runs whose t the floor held"}, runs.held.sum(), "="),
+        compared(kept, values, ">", 0.95, **options)
+        if len(below)
+        else exact(kept, math.nan, ">", 0.95),
+    ]
+    return judge("p-ibisa-25", lines, remark=f"; {len(below)} of {len(runs)} runs went below 0")
+
+
+def p_ibisa_26(table: pd.DataFrame) -> Verdict:
+    """The rank correlation of the maps of two seeds lies higher with 20 masks than with one.
+
+    table  map-spearman of the methods "masks=20" and "masks=1", one row a picture
+    """
+    return by_rule("p-ibisa-26", table, "map-spearman: masks=20 > masks=1")
+
+
+def p_ibisa_27(costs: pd.DataFrame) -> Verdict:
+    """P-IBISA's passes (forwards and backwards) and its seconds for a map are fewer than RISE's and
+    at most 1.1 times IBISA's, at printed settings; passes are counted and seconds are medians of
+    repeats, so that nothing is sampled.
+
+    costs  what `metrics.cost` returns, one row a method, "p-ibisa", "ibisa" and "rise": seconds,
+           forwards, backwards
+    """
+    spent = costs.assign(passes=costs.forwards + costs.backwards)[["passes", "seconds"]]
+    lines = []
+    for column in spent:
+        ratio = spent.loc["p-ibisa", column] / spent[column]
+        times = {k: {"comparison": f"{column}, P-IBISA / {k.upper()}"} for k in ("rise", "ibisa")}
+        lines.append(exact(times["rise"], ratio["rise"], "<", 1))
+        lines.append(exact(times["ibisa"], ratio["ibisa"], "<", 1.1 + 1e-9))
+    return judge("p-ibisa-27", lines)
+
+
+def p_ibisa_28(table: pd.DataFrame) -> Verdict:
+    """From the first step to the last the cosine to the target rises (cosine-change above 0) and
+    the mean mask falls (map-area-change below 0), for each kind of target, the data sets of the
+    table."""
+    return by_rule("p-ibisa-28", table, "cosine-change: p-ibisa > 0; map-area-change: p-ibisa < 0")
+
+
+def p_ibisa_29(table: pd.DataFrame) -> Verdict:
+    """IBA's MoRF lies below Grad-CAM's, and its LeRF above, on every CNN."""
+    return by_rule("p-ibisa-29", table, "morf: iba < grad-cam; lerf: iba > grad-cam")
+
+
+def p_ibisa_30(hits: Sequence[float], energies: dict[str, pd.DataFrame]) -> Verdict:
+    """The hottest pixel lies on the planted patch in every trial, and for every kind of encoder the
+    share of the map on the things lies above that of a random map.
+
+    hits      one number a planted patch: 1 where the hottest pixel lies on it
+    energies  kind of encoder -> columns p-ibisa and random, one row a picture
+    """
+    missed = {"comparison": "planted patches missed"}
+    lines = [exact(missed, len(hits) - np.sum(hits), "=")]
+    for kind, share in energies.items():
+        what = {"comparison": f"{kind}: share of the map on the things, P-IBISA - random"}
+        lines.append(compared(what, (share["p-ibisa"] - share["random"]).to_numpy(), ">"))
+    return judge("p-ibisa-30", lines)
+
+
+def p_ibisa_31() -> Verdict:
+    """Nothing decides: that texts are left out is a limit that the authors state, not a result."""
+    return untestable("p-ibisa-31", row_of("p-ibisa-31").embedded.removeprefix("no: "))
