@@ -229,3 +229,8 @@ def test_ones_are_no_rival_by_drop():
 def test_equal_methods_do_not_fail():
     equal = rows({"conf-drop": dict.fromkeys(("m2ib", *FIVE), 1.0)}, size=0.0)
     assert m2ib.m2ib_01(equal).outcome == OPEN
+
+
+def test_repeats_over_one_set_of_pairs_are_one_sample():
+    (table,), _ = CASES["m2ib-03"][HOLDS]
+    assert m2ib.m2ib_03(table.assign(cluster="the same pairs")).outcome == OPEN

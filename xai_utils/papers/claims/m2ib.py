@@ -70,11 +70,12 @@ def m2ib_02(table: pd.DataFrame) -> Verdict:
 
 def m2ib_03(table: pd.DataFrame) -> Verdict:
     """M2IB's ROAR+ lies above that of Grad-CAM, Saliency, Kernel SHAP, RISE and Chefer for images
-    and for texts, over at least six splits of the pairs.
+    and for texts, over at least six experiments.
 
-    The samples are the repeats of ROAR+. Each is an independent draw of the split into training
-    and validation, not of the data: the same pairs are split anew, so the interval says nothing of
-    other pairs. Rivals that are lacking: as in `m2ib_01`.
+    The samples are rows of ROAR+; `cluster` names the pairs that were split. A repeat is a draw of
+    the split into training and validation, not of the data: repeats over one set of pairs are one
+    cluster, or their mean is one sample. Given as samples of their own, they decide for these pairs
+    alone. Rivals that are lacking: as in `m2ib_01`.
     """
     clauses = ["image roar-plus: m2ib >", "text roar-plus: m2ib >"]
     return of_those_there("m2ib-03", table, clauses, FIVE)
