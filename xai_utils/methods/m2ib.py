@@ -47,6 +47,9 @@ def m2ib(
     copies   noisy copies of every sample
     noise    False: eps = 0 and one copy; the map is the same on every call and needs no seed
     chunk    how many rows are in memory at once; does not change the result beyond rounding
+    The paper's Eq. 15 sums the KL over all elements; the released code takes the mean, and so does
+    this. So beta weighs here as beta / (number of elements) would there: with the sum, 0.1 would
+    let the compression drown the cosine.
     Returns the map (B, H, W), or for texts (B, T), in nats, >= 0; trace: loss, fit (cosine), kl
     and gate (means over elements), each (steps, B); cost: passes of the suffix and one of the
     prefix. As in the released code the last step's update is computed and not used. Pixels come

@@ -43,7 +43,7 @@ def roar_plus(
     blocks: int | None = None,
     spare: tuple[Tensor, list[str]] | None = None,
 ) -> Tensor:
-    """100 (l_c - l_o) / l_o for each repeat, (repeats,) (M2IB Sec. 4.2). Higher is better.
+    """100 (l_c - l_o) / l_o for each repeat, (repeats,) (M2IB Sec. 4.4). Higher is better.
 
     l_o, l_c: validation loss after fine-tuning on whole and on degraded training pairs, from the
     same start, in the same order. Pixels above the 75th percentile of `image_map` become the mean
