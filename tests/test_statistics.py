@@ -9,6 +9,7 @@ import torch
 from claim_cases import rows
 from scipy import stats as scipy_stats
 
+from xai_utils.evaluate import summarise
 from xai_utils.papers import ENOUGH, FAILS, HOLDS, OPEN, compared, decide, exact, judge, verdict
 from xai_utils.papers.statistics import by_rule, holm
 from xai_utils.stats import auc, estimate, jackknife, mean_interval, rank_agreement, slope
@@ -206,6 +207,10 @@ def test_yes_no_differences_are_known_by_the_whole_table():
         "records"
     )
     assert line["low"] < -20 and line["high"] > 20  # not 0 [0, 0]
+    never = made.assign(value=0.0)
+    of_rise = summarise(never).set_index("method").loc["rise"]
+    assert of_rise.low == 0 and of_rise.high > 20
+    assert summarise(never.assign(metric="iou")).high.max() == 0
 
 
 def test_judge_counts_groups_needs_and_exact_lines():

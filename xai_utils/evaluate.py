@@ -130,7 +130,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     """Mean and 95 % interval of each dataset, method and metric; n counts values, failed the cases
     without one. Samples of one picture (`cluster`) count as one in the interval."""
     rows, by = [], ["dataset", "model", "modality", "method", "metric"]
-    among = {m: choices(part.value.dropna()) for m, part in table.groupby("metric", sort=False)}
+    among = {m: possible(m, part.value) for m, part in table.groupby("metric", sort=False)}
     for key, group in table.groupby(by, sort=False):
         known = group.dropna(subset="value")
         ends = estimate_rows(known, among[key[-1]]).ends if len(known) else (np.nan,) * 3
@@ -139,13 +139,26 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+YES_NO = {"conf-incr": (0.0, 100.0), "pointing-hit": (0.0, 1.0)}  # metrics of yes and no
+
+
+def possible(metric: str, values) -> tuple[float, ...]:
+    """The only values that a metric can have, (0, yes), or () for any number; `values` of all rows
+    of a table. All 0, they do not tell: then the name does."""
+    values = np.asarray(values, float)
+    found = choices(values[~np.isnan(values)])
+    named = [among for name, among in YES_NO.items() if metric.startswith(name)]
+    return found or (named[0] if named and not np.nansum(np.abs(values)) else ())
+
+
 def estimate_rows(rows: pd.DataFrame, among=None) -> Estimate:
-    """The mean value of some rows of one metric, none of them empty; samples of one picture count
-    as one. `among` as in `estimate`: yes/no values are known by all rows of the metric."""
+    """The mean value of some rows of one metric, none of them empty; samples of one picture
+    (`cluster`) count as one. `among` as in `estimate`: yes/no values are known by all rows of the
+    metric."""
     clusters = None
     if "cluster" in rows:
-        own = rows.cluster.fillna(rows["sample"]).astype(str)
-        clusters = own + "/" + rows.dataset if "dataset" in rows else own
+        own = rows.cluster.fillna(rows["sample"]) if "sample" in rows else rows.cluster
+        clusters = own.astype(str) + "/" + (rows.dataset if "dataset" in rows else "")
     return estimate(rows.value, clusters=clusters, among=among)
 
 

@@ -55,8 +55,8 @@ def estimate(values, *, clusters=None, among: Sequence[float] | None = None) -> 
 
     values    (n,) one a sample. For a difference, the paired differences
     clusters  (n,) what each comes from, such as its picture: samples of one cluster count as one
-    among     the only values that there can be, (0, yes) or (-yes, 0, yes); None: found out, for
-              0 and 1, 0 and 100, and the differences of such values
+    among     the only values that there can be, (0, yes) or (-yes, 0, yes); (): any; None: found
+              out, for 0 and 1, 0 and 100, and the differences of such values
     Of yes/no values: Wilson's score interval (1927), of their differences Tango's (1998), for as
     many trials as there are clusters. Of others: at each end the wider of Student's t interval and
     of Hall's (1992), which t misses for skewed values. (nan, nan) for a single cluster, a point
@@ -75,7 +75,7 @@ def estimate(values, *, clusters=None, among: Sequence[float] | None = None) -> 
     if n == 1:
         nan = float("nan")
         return Estimate(float(values.mean()), nan, nan, 1, lambda bound: nan)
-    if among is not None:
+    if among:
         scale = max(among)
         shares = [cluster_means(np.maximum(v / scale, 0), groups) for v in (values, -values)]
         score = share_score if min(among) >= 0 else difference_score

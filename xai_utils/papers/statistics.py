@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..stats import Estimate, choices, estimate
+from ..evaluate import possible
+from ..stats import Estimate, estimate
 from .sources import claims
 
 HOLDS, FAILS, OPEN, UNTESTABLE = (
@@ -203,7 +204,7 @@ def described(line: dict) -> str:
     wanted = {
         "<": f"< {number(bottom)}",
         ">": f"> {number(top)}",
-        "=": f"within {number(bottom)}..{number(top)}",
+        "=": f"within {number(bottom)}..{number(top)}" if line["margin"] else number(bottom),
     }[line["op"]]
     if line["bound"] or line["margin"] or not sampled(line):
         text += f", wanted {wanted}"
@@ -253,7 +254,7 @@ def comparisons(claim: str, clause: str, table: pd.DataFrame) -> list[dict]:
         raise ValueError(f"{claim}: cannot read the rule {clause!r}")
     modality, metric, left, op, rights, margin = parsed.groups()
     rows = table[(table.metric == metric) & (table.modality == modality if modality else True)]
-    yes = choices(rows.value.dropna().to_numpy()) if len(rows) else None
+    yes = possible(metric, rows.value)
     lines = []
     for right in rights.split(", "):
         constant = float(right) if re.fullmatch(r"-?[\d.]+", right) else None
@@ -268,7 +269,7 @@ def comparisons(claim: str, clause: str, table: pd.DataFrame) -> list[dict]:
                     f" {', '.join(sorted(needed))}"
                 )
             values = wide[left] - (0 if constant is not None else wide[right])
-            among = yes if yes is None or constant is not None else (-yes[-1], 0.0, yes[-1])
+            among = yes if not yes or constant is not None else (-yes[-1], 0.0, yes[-1])
             what = dict(zip(("dataset", "model", "modality"), place))
             what |= dict(metric=metric, left=left, right=right)
             lines.append(

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from ..evaluate import estimate_rows, summarise
-from ..stats import choices, mean_interval
+from ..evaluate import estimate_rows, possible, summarise
+from ..stats import mean_interval
 from .sources import published
 
 
@@ -37,7 +37,7 @@ def wide(
            is added, as papers print it
     """
     lines, pictures = [], []
-    among = {m: choices(part.value.dropna()) for m, part in table.groupby("metric", sort=False)}
+    among = {m: possible(m, part.value) for m, part in table.groupby("metric", sort=False)}
     for key, part in table.groupby(index, sort=False):
         values = {m: part[part.metric == m].dropna(subset="value") for m in among}
         found = {m: estimate_rows(v, among[m]) if len(v) else None for m, v in values.items()}
