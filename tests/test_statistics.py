@@ -138,8 +138,9 @@ def test_the_jackknife():
     b = a + rng.normal(0.3, 0.1, 60)  # paired: the difference is sure where neither mean is
     e = jackknife(lambda p, q: (q - p).mean(), a, b)
     assert e.ends == pytest.approx(mean_interval(b - a))
-    perfect = jackknife(auc, np.arange(4.0), np.arange(4.0) + 0.5, within=(0, 1))
+    perfect = jackknife(auc, np.arange(4.0), np.arange(4.0) + 9, within=(0, 1))
     assert perfect.high <= 1
+    assert 0.4 < perfect.low < 0.9 and perfect.p(0.5) < 0.1
     undefined = jackknife(lambda p: 1 / p.sum(), np.array([0.0, 0.0, 1.0]))
     assert undefined.mean == 1 and np.isnan(undefined.low)
     assert np.isnan(jackknife(np.mean, [[2.0]]).low)

@@ -13,6 +13,7 @@ from scipy import optimize, stats
 from torch import Tensor
 
 LEVEL = 0.95
+WIDEST = 1.5  # of Student's interval: Hall's has no bound for few and very skewed values
 
 
 def min_max(map: Tensor) -> Tensor:
@@ -59,8 +60,8 @@ def estimate(values, *, clusters=None, among: Sequence[float] | None = None) -> 
               out, for 0 and 1, 0 and 100, and the differences of such values
     Of yes/no values: Wilson's score interval (1927), of their differences Tango's (1998), for as
     many trials as there are clusters. Of others: at each end the wider of Student's t interval and
-    of Hall's (1992), which t misses for skewed values. (nan, nan) for a single cluster, a point
-    for values that are all alike.
+    of Hall's (1992) for skewed values, which may lie 1.5 times as far from the mean and no
+    further. (nan, nan) for a single cluster, a point for values that are all alike.
     Raises ValueError for an empty or non-finite list and for clusters of another length.
     """
     values = np.asarray(values, float)
@@ -101,14 +102,14 @@ def cluster_means(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def choices(values: np.ndarray) -> tuple[float, ...] | None:
-    """What yes/no values, or differences of such, can be; None for others."""
+    """What yes/no values, or differences of such, can be; None for others: 0 and one magnitude, of
+    which 1 and 100 are known without a 0 beside them."""
     values = np.asarray(values, float)
-    if not len(values):
+    sizes = np.unique(np.abs(values))
+    yes = sizes[-1] if len(sizes) else 0.0
+    if yes == 0 or len(sizes) > 2 or (sizes[0] != 0 and (len(sizes) > 1 or yes not in (1, 100))):
         return None
-    for yes in (1.0, 100.0):
-        if np.abs(values).max() == yes and np.isin(values, (-yes, 0, yes)).all():
-            return (-yes, 0.0, yes) if values.min() < 0 else (0.0, yes)
-    return None
+    return (-float(yes), 0.0, float(yes)) if values.min() < 0 else (0.0, float(yes))
 
 
 def of_units(values: np.ndarray) -> Estimate:
@@ -121,15 +122,15 @@ def of_units(values: np.ndarray) -> Estimate:
     skew = float(stats.skew(values))
     end = stats.t.ppf((1 + LEVEL) / 2, n - 1)
     student, hall = end / np.sqrt(n), hall_inverse(np.array([-end, end]), skew, n)
-    low = mean - spread * max(student, hall[1])
-    high = mean + spread * max(student, -hall[0])
+    below, above = np.clip((hall[1], -hall[0]), student, WIDEST * student)
 
     def p(bound: float) -> float:
         away = (mean - bound) / spread
-        both = np.sqrt(n) * away, hall_score(away, skew, n)
-        agree = both[0] * both[1] > 0
-        return float(2 * stats.t.sf(min(np.abs(both)), n - 1)) if agree else 1.0
+        by_t, by_hall = np.sqrt(n) * away, hall_score(away, skew, n)
+        both = min(abs(by_t), abs(by_hall)) if by_t * by_hall > 0 else 0.0
+        return float(2 * stats.t.sf(max(both, abs(by_t) / WIDEST), n - 1))
 
+    low, high = mean - spread * below, mean + spread * above
     return Estimate(float(mean), float(low), float(high), n, p)
 
 
@@ -210,10 +211,21 @@ def jackknife(
     if n == 1 or not np.isfinite([whole, *without]).all():
         nan = float("nan")
         return Estimate(whole, nan, nan, n, lambda bound: nan)
+    if np.ptp(without) == 0 and np.isfinite(within).all():
+        return without_spread(whole, n, *within)
     found = of_units(n * whole - (n - 1) * without)
     shift = whole - found.mean  # the jackknife's own bias correction is left out
     low, high = np.clip((found.low + shift, found.high + shift), *within)
     return Estimate(whole, float(low), float(high), n, lambda bound: found.p(bound - shift))
+
+
+def without_spread(value: float, n: int, least: float, most: float) -> Estimate:
+    """Of a bounded statistic that no unit changes, such as a perfect AUC: Wilson's interval of as
+    many yes/no trials on that range."""
+    size = most - least
+    e = scored(share_score, (value - least) / size, 0.0, n, 1.0)
+    ends = (least + size * v for v in (e.low, e.high))
+    return Estimate(value, *ends, n, lambda bound: e.p((bound - least) / size))
 
 
 def slope(x, y, *, clusters=None) -> Estimate:

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from ..evaluate import estimate_rows, possible, summarise
-from ..stats import mean_interval
+from ..stats import choices, estimate, mean_interval
 from .sources import published
 
 
@@ -68,7 +68,9 @@ def lead(values: pd.DataFrame, *, lower_is_better: bool = False) -> tuple[str, f
     means = values.mean().round(9)  # sums of equal values may differ in the last digit
     means = means.sort_values(ascending=lower_is_better, kind="stable")
     best, following = means.index[:2]
-    return best, *mean_interval(values[best] - values[following])
+    yes = choices(values.to_numpy().ravel())
+    among = (-yes[-1], 0.0, yes[-1]) if yes else ()
+    return best, *estimate(values[best] - values[following], among=among).ends
 
 
 def printed(rows: pd.DataFrame, *, label: str = "method", sep: str = " / ") -> pd.Series:
