@@ -1,134 +1,270 @@
-"""AdaIB's claims: evidence for a claim, against it, or too little of it."""
+"""AdaIB's claims: evidence that makes each hold, that speaks against it, that leaves it open."""
 
+from math import inf, nan
+
+import numpy as np
 import pandas as pd
 import pytest
+from claim_cases import N, call, check, contest, rows, spread
 
-from xai_utils.papers import FAILS, HOLDS, OPEN
-from xai_utils.papers.claims import adaib as claims
+from xai_utils.papers import FAILS, HOLDS, OPEN, claims, verdict
+from xai_utils.papers.claims.adaib import share_of_pairs
 
-RIVALS = ["m2ib", "nib"]
+RIVALS = ("m2ib", "nib", "grad-cam", "chefer", "mfaba", "fast-ig")
+IMAGE = {"image conf-drop": "<", "image conf-incr": ">"}
+TEXT = {"text conf-drop": "<", "text conf-incr": ">"}
+ROAR = {f"image roar-{way}-{which}": ">" for way in ("i2t", "t2i") for which in ("oc", "co")}
+EIGHT = IMAGE | TEXT | ROAR
+PICTURES = [f"{i}" for i in range(N)]
+
+CASES = {
+    "adaib-02": contest({"iou": ">"}, "own-beta", ("common-beta",)),
+    "adaib-08": contest(IMAGE, "adaib", RIVALS),
+    "adaib-09": contest(TEXT, "adaib", RIVALS),
+    "adaib-10": contest({"miou": ">"}, "adaib", RIVALS),
+    "adaib-12": contest(ROAR, "adaib", RIVALS),
+    "adaib-13": contest(IMAGE | TEXT, "adaib", ("m2ib", "nib")),
+    "adaib-24": contest(
+        {"image conf-drop": "<", "image iou": ">"},
+        "learned-g",
+        ("closed-g", "scaled-g", "learned-f", "both-learned", "m2ib"),
+    ),
+    "adaib-25": contest({"map-spearman": ">"}, "clipped", ("unclipped",)),
+    "adaib-26": contest({"energy-in-mask": ">"}, "adaib", RIVALS),
+}
 
 
-def rows(dataset="named", n=8, **means):
-    """Rows of `score`: drop and increase of both sides; samples differ, methods by their means."""
-    return pd.DataFrame(
-        dict(dataset=dataset, model="m", modality=side, metric=metric, sample=f"{i}")
-        | dict(method=name, value=i + sign * mean)
-        for side in ("image", "text")
-        for metric, sign in (("conf-drop", -1), ("conf-incr", 1))
-        for name, mean in means.items()
-        for i in range(n)
-    )
-
-
-def interval(low, high, n=8, **more):
-    return dict(low=low, high=high, n=n, **more)
-
-
-def lines(*outcomes, **columns):
-    """Lines of `comparisons` in as many measures, each for AdaIB (1), against it (-1) or open."""
+def ends(n: int = N, **means) -> pd.DataFrame:
+    """One line a picture and method: a number with its own caption, and with another's."""
+    place = dict(dataset="scenes", model="m", modality="image", cluster=PICTURES[:n])
     made = [
-        dict(modality="image", metric=f"m{k}", holds=v == 1, opposite=v == -1, n=8) | columns
-        for k, v in enumerate(outcomes)
+        pd.DataFrame(place | dict(method=method.replace("_", "-"))).assign(
+            own=spread(own, n), other=np.roll(spread(other, n), 1)
+        )
+        for method, (own, other) in means.items()
     ]
-    return pd.DataFrame(made)
+    return pd.concat(made, ignore_index=True)
 
 
-@pytest.mark.parametrize(
-    "low, high, outcome", [(0.1, 0.4, HOLDS), (0.6, 0.9, FAILS), (0.4, 0.6, OPEN)]
-)
-def test_quiet_maps(low, high, outcome):
-    ratios = pd.DataFrame([interval(low, high, ratio=(low + high) / 2)] * 2)
-    below = pd.DataFrame([interval(-0.5, -0.1)])
-    assert claims.adaib_01(ratios, below).outcome == outcome
-    assert claims.adaib_01(ratios.assign(n=5), below).outcome == OPEN
+quiet = {"adaib": (10, 2), "m2ib": (10, 9), "grad_cam": (10, 9), "nib": (10, 9)}
+CASES["adaib-01"] = {
+    HOLDS: call(ends(**quiet)),
+    FAILS: call(ends(**quiet | {"nib": (10, 0.5)})),
+    OPEN: call(ends(**quiet | {"nib": (10, 2)})),
+}
+
+# Losses that lie 0.1 above and below their means: apart, overlapping, and the wrong way round.
+apart, even, reversed_ = (0, 1), (0, 0), (1, 0)
+CASES["adaib-14"] = {
+    HOLDS: call(ends(adaib=apart, m2ib=even, nib=even)),
+    FAILS: call(ends(adaib=even, m2ib=apart, nib=even)),
+    OPEN: call(ends(adaib=apart, m2ib=apart, nib=even)),
+}
+CASES["adaib-15"] = {
+    HOLDS: call(ends(distance=(1, 0))),
+    FAILS: call(ends(distance=(0, 1))),
+    OPEN: call(ends(distance=(0, 0))),
+}
 
 
-def test_a_beta_of_its_own():
-    for low, high, outcome in ((0.1, 0.2, HOLDS), (-0.2, -0.1, FAILS), (0.0, 0.1, OPEN)):
-        table = pd.DataFrame([interval(0, 1, IoU=0.5), interval(low, high, IoU=0.1)])
-        assert claims.adaib_02(table).outcome == outcome
+def constant(maps: float, traces: float = 0.0):
+    same = [dict(side=side, f=1.0, maps=maps, traces=traces) for side in ("image", "text")]
+    return call(pd.DataFrame([*same, dict(side="image", f=1000.0, maps=9.0, traces=9.0)]))
 
 
-def test_what_follows_from_the_formulas():
-    same = pd.DataFrame(dict(f=[1.0, 10.0], maps=[0.0, 9.0], traces=[0.0, 9.0]))
-    assert claims.adaib_03(same).outcome == HOLDS
-    assert claims.adaib_03(same.assign(f=1.0)).outcome == FAILS
-    ends = pd.DataFrame(dict(f=[0.1, 10, 1e9], KL=[0.001, 5, 6], fit=[0.0, 0.8, 0.8]))
-    assert claims.adaib_04(ends, n=6).outcome == HOLDS
-    assert claims.adaib_04(ends, n=2).outcome == OPEN
-    assert claims.adaib_04(ends.assign(KL=5.0), n=6).outcome == FAILS
-    least = pd.DataFrame([interval(-3, -1), interval(float("nan"), float("nan"))])
-    assert claims.adaib_05(least, n=6).outcome == HOLDS
-    assert claims.adaib_05(least[1:], n=6).outcome == OPEN  # no rival reaches the match
-    assert claims.adaib_05(pd.DataFrame([interval(1, 3)]), n=6).outcome == FAILS
+CASES["adaib-03"] = {HOLDS: constant(0.0), FAILS: constant(1e-3), OPEN: constant(nan)}
 
 
-def test_relevance_and_the_learned_g():
-    table = pd.DataFrame(
-        [
-            interval(-0.9, 0.9, g="M2IB", against="nats kept", r=0.0),
-            interval(-1, -0.8, g="scaled", against="price g/f", r=-0.9),
-            interval(0.3, 0.9, g="scaled", against="nats kept", r=0.6),
-        ]
-    )
-    assert claims.adaib_06(table).outcome == HOLDS
-    assert claims.adaib_06(table.assign(low=-1, high=-0.5)).outcome == FAILS
-    assert claims.adaib_07(0.02, table, n=24).outcome == HOLDS
-    assert claims.adaib_07(0.9, table, n=24).outcome == FAILS
-    last = dict(step=10, largest=1e-6, high=1)
-    shares = pd.DataFrame([last | dict(network=k, share=0.8, low=0.6) for k in ("mlp", "linear")])
-    assert claims.adaib_16(shares, n=6).outcome == HOLDS
-    assert claims.adaib_16(shares.assign(low=float("nan")), n=6).outcome == FAILS
+def limits(least: float, fit: float, n: int = N):
+    """Where pairs end at the smallest f, at the largest, and without compression."""
+    pairs = dict(sample=PICTURES[:n], cluster=PICTURES[:n])
+    made = [
+        pd.DataFrame(pairs | dict(f=f, kl=kl, fit=spread(at, n, size)))
+        for f, kl, at, size in (
+            (0.001, least, 0.0, 0.1),
+            (1000.0, 10.0, fit, 0.01),
+            (inf, 11.0, 0.8, 0.0),
+        )
+    ]
+    return call(pd.concat(made))
 
 
-def test_confidence_of_all_four_cells():
-    ahead, behind = rows(adaib=3, m2ib=1, nib=2), rows(adaib=1, m2ib=2, nib=3)
-    assert claims.adaib_11(ahead, rivals=RIVALS).outcome == HOLDS
-    assert claims.adaib_11(behind, rivals=RIVALS).outcome == FAILS
-    tied = claims.adaib_11(rows(adaib=3, m2ib=3, nib=3), rivals=RIVALS)
-    assert "0 of 8 intervals on the worse side" in tied.why
-    parts = pd.concat([ahead.assign(dataset=part) for part in ("clean", "noisy")])
-    assert claims.adaib_13(parts).outcome == HOLDS
-    assert "8 of 8 rows" in claims.adaib_13(parts).why
-    assert claims.adaib_13(pd.concat([parts, behind])).outcome == FAILS
+CASES["adaib-04"] = {HOLDS: limits(0.001, 0.8), FAILS: limits(5.0, 0.8), OPEN: limits(0.001, 0.807)}
 
 
-def test_losses_costs_and_the_printed_distance():
-    for low, high, outcome in ((0.1, 0.2, HOLDS), (-0.2, -0.1, FAILS), (-0.1, 0.1, OPEN)):
-        assert claims.adaib_14(pd.DataFrame([interval(low, high)])).outcome == outcome
-    table = pd.DataFrame([interval(0, 0.2, f="distance, as printed", auc=0.1)])
-    assert claims.adaib_15(table).outcome == FAILS
-    assert claims.adaib_15(table.assign(low=0.6, high=0.9)).outcome == HOLDS
-    costs = pd.DataFrame(dict(method=["adaib", "m2ib"], time=[1.05, 1], memory=[1.0, 1]))
-    assert claims.adaib_17(costs).outcome == HOLDS
-    assert claims.adaib_17(costs.assign(time=2.0)).outcome == FAILS
+def rivals(ours: float, theirs: float, **more):
+    """Nats of AdaIB and of two rivals, one of which never reaches the match."""
+    pairs = dict(sample=PICTURES, cluster=PICTURES, ours=spread(ours))
+    made = [
+        pd.DataFrame(pairs | dict(steps=steps, price="0.1", rival=rival, theirs=nats) | more)
+        for steps in (10, 40)
+        for rival, nats in (("one gate", inf), ("fitted without a price", theirs))
+    ]
+    return call(pd.concat(made))
 
 
-def test_choices_of_f():
-    leads = pd.DataFrame(dict(best=["l2", "l2", "l1"], decided=[True, True, True]))
-    assert claims.adaib_18(leads, n=8).outcome == HOLDS
-    assert claims.adaib_18(leads.assign(best="l1"), n=8).outcome == FAILS
-    assert claims.adaib_18(leads.assign(decided=False), n=8).outcome == OPEN
-    focus = pd.DataFrame(
-        [dict(g="learned", low=-0.2, high=-0.1, gaps=4), dict(g="scaled", low=0, high=1, gaps=0)]
-    )
-    assert claims.adaib_19(focus, n=8).outcome == HOLDS
-    assert claims.adaib_19(focus.assign(low=0.1, high=0.2), n=8).outcome == FAILS
-    even = lines(0, 0).assign(low=-1, high=1)
-    assert claims.adaib_20(lines(1, 1), even).outcome == HOLDS
-    assert claims.adaib_20(lines(1, 0), even).outcome == OPEN
-    assert claims.adaib_20(lines(1, -1), even).outcome == FAILS
+CASES["adaib-05"] = {HOLDS: rivals(1, 3), FAILS: rivals(3, 1), OPEN: rivals(1, 1)}
 
 
-def test_networks_and_combinations():
-    names = ("1-1", "1-8-8-1-relu", "1-64-64-1-relu", "1-32-32-1-none", "1-32-32-1-tanh")
-    better = pd.concat([lines(*[1] * 8, right=k) for k in names])
-    worse = pd.concat([lines(*[-1] * 8, right=k) for k in names])
-    for claim in (claims.adaib_21, claims.adaib_22, claims.adaib_23):
-        assert claim(better).outcome == HOLDS
-        assert claim(worse).outcome == FAILS
-        assert claim(better.assign(holds=False)).outcome == OPEN
-    assert claims.adaib_24(lines(1, 1)).outcome == HOLDS
-    assert claims.adaib_24(lines(1, 0)).outcome == OPEN
-    assert claims.adaib_24(lines(1, -1)).outcome == FAILS
+def relevant(price: int, kept: int):
+    """Prices and nats that rise (1) or fall (-1) with the cosine, or have little to do with it."""
+    cosine = np.arange(N, dtype=float)
+    beside = np.tile([0.0, 3, 1, 2], N // 4)
+    of = {1: cosine, -1: -cosine, 0: beside}
+    pairs = dict(cluster=PICTURES, cosine=cosine, price=of[price], kept=of[kept])
+    return call(pd.concat([pd.DataFrame(pairs | dict(g=g)) for g in ("mlp", "closed")]))
+
+
+CASES["adaib-06"] = {HOLDS: relevant(-1, 1), FAILS: relevant(-1, -1), OPEN: relevant(-1, 0)}
+
+
+def learned(own: float, other: float, n: int = 40):
+    return call(pd.DataFrame(dict(cluster=range(n), own=own, other=spread(other, n, other / 10))))
+
+
+CASES["adaib-07"] = {
+    HOLDS: learned(0.1, 0.2),
+    FAILS: learned(1e-6, 1e-6),
+    OPEN: learned(0.1, 0.2, n=20),
+}
+
+
+def best_of_all(better: float, noise: float):
+    """AdaIB's mean is better than all others' by `better`, where samples differ by `noise`."""
+    means = {}
+    for cell, op in (IMAGE | TEXT).items():
+        sign = 1 if op == ">" else -1
+        means[cell] = {"adaib": sign * better} | dict.fromkeys(RIVALS, 0.0)
+    table = rows(means)
+    own = np.tile([noise, -noise], len(table) // 2)
+    return call(table.assign(value=table.value + np.where(table.method == "adaib", own, 0)))
+
+
+CASES["adaib-11"] = {
+    HOLDS: best_of_all(0.01, 1.0),  # level within the intervals, and best in the mean
+    FAILS: best_of_all(-1.0, 0.1),
+    OPEN: best_of_all(-0.01, 1.0),
+}
+
+
+def starts(pairs: float, starts: float, n: int = N):
+    """g of n pairs from four starts whose logs differ by so much."""
+    made = [
+        dict(sample=PICTURES[i], cluster=PICTURES[i], start=s, g=np.exp(pairs * i + starts * s))
+        for i in range(n)
+        for s in range(4)
+    ]
+    return call(pd.DataFrame(made))
+
+
+CASES["adaib-16"] = {HOLDS: starts(0.1, 0.01), FAILS: starts(0.0, 0.0), OPEN: starts(0.1, 0.55)}
+
+
+def paid(seconds: float, repeats: int = 6):
+    made = [
+        dict(method=method, seconds=spent + 0.001 * k, memory=100.0)
+        for k in range(repeats)
+        for method, spent in (("adaib", seconds), ("m2ib", 1.0))
+    ]
+    return call(pd.DataFrame(made))
+
+
+CASES["adaib-17"] = {HOLDS: paid(1.05), FAILS: paid(1.2), OPEN: paid(1.05, repeats=5)}
+
+
+def measured(measures: dict, own: str, better: dict, worse: int) -> pd.DataFrame:
+    """`own` is level with the others but for the first measures: better than each by `better`, and
+    in the first `worse` of them worse than all."""
+    means = {}
+    for k, (where, op) in enumerate(measures.items()):
+        sign = 1 if op == ">" else -1
+        lead = {name: -1.0 if k < worse else float(k < count) for name, count in better.items()}
+        means[where] = {own: 0.0} | {name: -sign * by for name, by in lead.items()}
+    return rows(means)
+
+
+def majority(measures: dict, own: str, others, need: int) -> dict:
+    """The three calls of a claim that `own` is better than all others in `need` measures."""
+    few = len(measures) - need + 1  # against so many it can no longer
+    enough = dict.fromkeys(others, need)
+    return {
+        HOLDS: call(measured(measures, own, enough, 0)),
+        FAILS: call(measured(measures, own, dict.fromkeys(others, 0), few)),
+        OPEN: call(measured(measures, own, enough | {others[-1]: need - 1}, 0)),
+    }
+
+
+NETWORKS = ("1-1", "1-8-8-1-relu", "1-64-64-1-relu", "1-32-32-1-none", "1-32-32-1-tanh")
+FS = ("l1", "chebyshev", "cosine")
+CASES["adaib-18"] = majority(EIGHT | {"image miou": ">"}, "l2", FS, 5)
+CASES["adaib-21"] = majority(EIGHT, "1-32-1-relu", NETWORKS, 4)
+CASES["adaib-22"] = majority(EIGHT, "1-32-1-relu", NETWORKS[::3], 5)
+CASES["adaib-23"] = majority(EIGHT, "1-32-1-relu", ("1-8-8-1-relu", *NETWORKS[2::2]), 5)
+
+
+def focus(across: float, blurred: float):
+    """Agreement across f where two seeds agree by 0.9, and the IoU of L1 and Chebyshev."""
+    iou = rows({"iou": {"l2": 1.0, "cosine": 1.0, "l1": blurred, "chebyshev": blurred}})
+    moves = pd.DataFrame(dict(cluster=PICTURES, across=spread(across, size=0.01), seeds=0.9))
+    return call(iou, moves)
+
+
+CASES["adaib-19"] = {HOLDS: focus(0.5, 0.0), FAILS: focus(0.95, 0.0), OPEN: focus(0.5, 1.0)}
+
+
+def lengths(raw: float, unit: float):
+    drop = {"raw-l2": -raw, "unit-l2": -unit, "cosine": 0.0}
+    means = {f"{side} conf-drop": drop for side in ("image", "text")}
+    return call(rows(means | {"image iou": {k: -v for k, v in drop.items()}}))
+
+
+CASES["adaib-20"] = {HOLDS: lengths(2, 0), FAILS: lengths(4, 2), OPEN: lengths(0, 0)}
+
+
+@pytest.mark.parametrize("outcome", (HOLDS, FAILS, OPEN))
+@pytest.mark.parametrize("claim", CASES)
+def test_claim(claim, outcome):
+    check(claim, outcome, CASES[claim][outcome])
+
+
+def test_every_claim_has_its_cases():
+    assert set(CASES) == set(claims().query("paper == 'adaib'").id)
+    assert all(set(of) == {HOLDS, FAILS, OPEN} for of in CASES.values())
+
+
+@pytest.mark.parametrize("claim", ["adaib-01", "adaib-04", "adaib-05", "adaib-07", "adaib-16"])
+def test_fewer_than_six_pictures_decide_nothing(claim):
+    for outcome in (HOLDS, FAILS):
+        (table,), _ = CASES[claim][outcome]
+        few = table[table.cluster.astype(int) < 5]
+        assert verdict(claim, few).outcome == OPEN
+
+
+def test_rivals_that_never_reach_the_match_leave_it_open():
+    assert verdict("adaib-05", *rivals(1, inf)[0]).outcome == OPEN
+
+
+def test_the_cheapest_rival_counts():
+    (table,), _ = rivals(2, 3)
+    cheap = table.assign(theirs=table.theirs.where(np.isfinite(table.theirs), 1.0))
+    assert verdict("adaib-05", cheap).outcome == FAILS
+
+
+def test_level_with_all_is_neither_best_nor_worse():
+    found = verdict("adaib-11", *best_of_all(0.0, 0.1)[0])
+    assert found.outcome == OPEN
+    assert found.why.startswith("0 of 24 comparisons as claimed")
+
+
+def test_every_part_of_the_pairs_counts():
+    (table,), _ = CASES["adaib-13"][HOLDS]
+    (level,), _ = CASES["adaib-13"][OPEN]
+    parts = pd.concat([table.assign(dataset="clean"), level.assign(dataset="noisy")])
+    assert verdict("adaib-13", parts).outcome == OPEN
+
+
+def test_share_of_pairs():
+    pairs = np.arange(6.0)[:, None]
+    assert share_of_pairs(pairs + np.zeros((6, 3))) == pytest.approx(1)
+    assert share_of_pairs(np.zeros((6, 1)) + np.arange(3.0)) == pytest.approx(0)
+    assert share_of_pairs(np.full((6, 3), np.log(1e-6))) == 0

@@ -54,9 +54,10 @@ def adaib(
         z', KL and the map s as in `m2ib`, which constant f and g give back (Proposition 1)
 
     encoder, inputs, targets, layer, sigma, steps, lr, copies, noise, chunk  as in `m2ib`
-    f     "inverse-l1", "inverse-l2", "inverse-linf" (Chebyshev): 1 / (distance + eps); "cosine":
-          eps + softplus(tau (1 + cos) / 2) (App. B.1). Of the untouched pair, once: the paper's
-          f(X, Y) has no z'. A number: constant. eps = 1e-6
+    f     "inverse-l1", "inverse-l2": 1 / (distance + eps); "cosine": eps + softplus(tau (1 + cos)
+          / 2) (App. B.1, step 5); "inverse-linf" (Chebyshev) is not in App. B.1, it comes from the
+          ablation of App. E.1, Table 6. f is computed once, from the unmodified pair, because the
+          paper's f(X, Y) does not depend on z'. A number: constant. eps = 1e-6
     g     "closed": 1 / (f + eps); "scaled": beta times that; learned from f, eps +
           softplus(network(f)): "linear", "mlp" (32 ReLU, the paper's), "8-8-relu", "64-64-relu",
           "32-32-identity", "32-32-tanh" (Table 7). A number: constant
@@ -131,8 +132,8 @@ def adaib(
 def relevance(
     h: list[Tensor], targets: Tensor, f: str | float, *, tau: float, normalise: bool
 ) -> Tensor:
-    """f of every pair (B,), from its embeddings in parts (App. B.1, step 5); a constant needs
-    none."""
+    """f of every pair (B,), from its embeddings in parts (App. B.1, step 5; Chebyshev: App. E.1); a
+    constant needs none."""
     if not isinstance(f, str):
         return torch.full((len(targets),), float(f), device=targets.device)
     h = torch.cat(h)
