@@ -9,7 +9,6 @@ nearly everything pass; the notebooks show it as "adaib, scaled".
 first sentence of a docstring says what decides the claim.
 """
 
-from dataclasses import replace
 from math import inf, nan
 
 import numpy as np
@@ -17,7 +16,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from ...methods.adaib import EPS
-from ...stats import Estimate, auc, jackknife
+from ...stats import auc, jackknife
 from ..statistics import ENOUGH, Verdict, by_rule, compared, comparisons, exact, judge
 
 RIVALS = "m2ib, nib, grad-cam, chefer, mfaba, fast-ig"
@@ -126,7 +125,7 @@ def adaib_06(table: pd.DataFrame) -> Verdict:
         rows = table[table.g == g]
         for name, op in (("price", "<"), ("kept", ">")):
             values = rows.cosine.to_numpy(), rows[name].to_numpy()
-            found = within(jackknife(spearman, *values, clusters=rows.cluster), -1, 1)
+            found = jackknife(spearman, *values, clusters=rows.cluster, within=(-1, 1))
             lines.append(compared({"comparison": f"{g}, cosine against {name}"}, found, op))
     return judge("adaib-06", lines)
 
@@ -213,10 +212,10 @@ def adaib_14(losses: pd.DataFrame) -> Verdict:
     """
     lines = []
     for what, of in settings(losses, "AUC"):
-        own = within(jackknife(auc, *of["adaib"]), 0, 1)
+        own = jackknife(auc, *of["adaib"], within=(0, 1))
         lines.append(compared(what | dict(left="adaib", right="0.5"), own, ">", 0.5))
         for rival in ("m2ib", "nib"):
-            apart = within(difference_of(auc, of["adaib"], of[rival]), -1, 1)
+            apart = difference_of(auc, of["adaib"], of[rival], within=(-1, 1))
             lines.append(compared(what | dict(left="adaib", right=rival), apart, ">"))
     return judge("adaib-14", lines)
 
@@ -232,7 +231,7 @@ def adaib_15(distances: pd.DataFrame) -> Verdict:
     lines = []
     for what, of in settings(distances, "AUC"):
         matched, mismatched = of["distance"]
-        found = within(jackknife(auc, mismatched, matched), 0, 1)
+        found = jackknife(auc, mismatched, matched, within=(0, 1))
         lines.append(compared(what | dict(left="distance", right="0.5"), found, ">", 0.5))
     return judge("adaib-15", lines)
 
@@ -246,7 +245,7 @@ def adaib_16(table: pd.DataFrame) -> Verdict:
     """
     wide = table.pivot(index=["cluster", "sample"], columns="start", values="g")
     clusters = wide.index.get_level_values("cluster")
-    found = within(jackknife(share_of_pairs, np.log(wide.to_numpy()), clusters=clusters), 0, 1)
+    found = jackknife(share_of_pairs, np.log(wide.to_numpy()), clusters=clusters, within=(0, 1))
     what = {"comparison": "share of pairs in the variance of log g"}
     return judge("adaib-16", [compared(what, found, ">", 0.5)])
 
@@ -389,16 +388,14 @@ def settings(table: pd.DataFrame, metric: str):
         yield dict(zip(places, place)) | dict(metric=metric), ends
 
 
-def difference_of(statistic, ours: tuple, theirs: tuple):
-    """A statistic of two arrays, ours minus theirs on the same pictures, with its interval."""
-    return jackknife(lambda a, b, c, d: statistic(a, b) - statistic(c, d), *ours, *theirs)
+def difference_of(statistic, ours: tuple, theirs: tuple, **options):
+    """A statistic of two arrays, ours minus theirs on the same pictures, with its interval; options
+    of `jackknife`."""
 
+    def apart(a, b, c, d):
+        return statistic(a, b) - statistic(c, d)
 
-def within(found: Estimate, least: float, most: float) -> Estimate:
-    """An estimate whose interval is cut to the values that its number can have: a jackknife does
-    not know them."""
-    low, high = np.clip([found.low, found.high], least, most)
-    return replace(found, low=float(low), high=float(high))
+    return jackknife(apart, *ours, *theirs, **options)
 
 
 def ratio(above: np.ndarray, below: np.ndarray) -> float:
