@@ -31,6 +31,7 @@ KINDS = {  # name: draw n values, the true mean
         0.0,
     ),
 }
+AMONG = {"yes/no": (0, 100), "difference of yes/no": (-100, 0, 100)}
 COUNTS = (4, 6, 8, 10, 20, 50)
 
 
@@ -47,7 +48,8 @@ def coverage(runs: int, rng) -> pd.DataFrame:
             for _ in range(runs):
                 values = draw(rng, n)
                 clusters = np.arange(len(values)) * n // len(values)
-                _, low, high = estimate(values, clusters=clusters).ends
+                among = AMONG.get(kind.split(",")[0])
+                _, low, high = estimate(values, clusters=clusters, among=among).ends
                 held += low <= truth <= high
                 low, high = percentile(values, rng)
                 plain += low <= truth <= high
@@ -68,6 +70,7 @@ def auc_coverage(runs: int, rng) -> pd.Series:
                 lambda v, w, m: auc(v[~m], v[m]) - auc(w[~m], w[m]),
                 *(a, b, np.repeat([False, True], n)),
                 clusters=np.tile(np.arange(n), 2),
+                within=(-1, 1),
             )
             held[n] += found.low <= 0 <= found.high
     return (100 * pd.Series(held) / runs).round(1)
@@ -93,6 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=2000)
     runs, rng = parser.parse_args().runs, np.random.default_rng(0)
+    pd.set_option("display.width", 120, "display.max_columns", 20)
     print("Coverage, % (percentile bootstrap, samples for clusters)", coverage(runs, rng), sep="\n")
     print("\nDifference of two AUCs, %", auc_coverage(runs // 4, rng).to_string(), sep="\n")
     print("\nClaims about equal methods that do not hold, %", false_verdicts(runs, rng), sep="\n")
