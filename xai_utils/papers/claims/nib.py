@@ -423,6 +423,12 @@ def trend(swept: pd.DataFrame, side: str, metric: str, betas: Sequence[float]) -
     return slope(ranks, wide.to_numpy().ravel(), clusters=np.repeat(clusters, len(betas)))
 
 
+def values(table: pd.DataFrame, side: str, metric: str, method: str) -> np.ndarray:
+    """One value a pair, in the table's order."""
+    rows = (table.modality == side) & (table.metric == metric) & (table.method == method)
+    return table[rows].value.to_numpy()
+
+
 def settings(
     table: pd.DataFrame, side: str, metric: str, names: Sequence[str]
 ) -> tuple[pd.DataFrame, list[str]]:
