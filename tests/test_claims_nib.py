@@ -1,36 +1,303 @@
-"""NIB's claims on planted evidence: each holds, fails and stays open where it should."""
+"""NIB's claims: evidence that makes each hold, that speaks against it, that leaves it open."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from claim_cases import N, call, check, contest, rows, spread
 
-from xai_utils.papers import FAILS, HOLDS, OPEN, claims
+from xai_utils.papers import FAILS, HOLDS, OPEN, UNTESTABLE, claims, verdict
 from xai_utils.papers.claims import nib
 
+SIDES = nib.SIDES
+NAN = float("nan")
 METHODS = ("nib", *nib.RIVALS)
-SETS = ("photos", "scenes", "stamps")
+KINDS = (HOLDS, FAILS, OPEN)
+PLACES = ("photos", "scenes")
 
 
-def scores(level: dict, *, n: int = 8, sets=SETS, metrics=nib.MEASURES, spread: float = 0.1):
-    """Rows as `score` gives them: level[method] or level[method, metric] plus noise."""
-    rng, rows = np.random.default_rng(0), []
-    for side in nib.SIDES:
-        for method in dict.fromkeys(k if isinstance(k, str) else k[0] for k in level):
-            for metric in metrics:
-                mean = level.get((method, metric), level.get(method))
-                for d in sets:
-                    for i, v in enumerate(mean + spread * rng.standard_normal(n)):
-                        row = (d, "m", side, f"{d}-{i}", method, metric, v)
-                        rows.append(row)
-    columns = ["dataset", "model", "modality", "sample", "method", "metric", "value"]
-    return pd.DataFrame(rows, columns=columns)
+def three(*evidence) -> dict:
+    """The calls that hold, fail and stay open."""
+    return dict(zip(KINDS, evidence))
+
+
+def both(directions: dict) -> dict:
+    return {f"{side} {metric}": op for side in SIDES for metric, op in directions.items()}
+
+
+CASES = {
+    "nib-01": contest({"image conf-drop": "<"}, "nib", nib.RIVALS),
+    "nib-02": contest({"image conf-incr": ">"}, "nib", nib.RIVALS),
+    "nib-03": contest({"text conf-drop": "<", "text conf-drop-nib": "<"}, "nib", nib.RIVALS),
+    "nib-04": contest({"text conf-incr": ">", "text conf-incr-nib": ">"}, "nib", nib.RIVALS),
+    "nib-19": contest({"image mask-contrast": ">"}, "nib", ("m2ib",)),
+    "nib-20": contest(both({"map-spearman": ">"}), "nib", ("m2ib",)),
+}
+
+
+def cells(level: dict, side: str, *, noise: float, n: int = N) -> pd.DataFrame:
+    """Rows of two data sets with exactly these means, level[method] = (drop, increase)."""
+    made = []
+    for place in PLACES:
+        for method, means in level.items():
+            for metric, mean in zip(nib.MEASURES, means):
+                own = dict(value=spread(mean, n, noise), sample=[f"{i}" for i in range(n)])
+                at = dict(dataset=place, model="m", modality=side, method=method, metric=metric)
+                made.append(pd.DataFrame(own).assign(**at))
+    return pd.concat(made, ignore_index=True)
+
+
+def gains(*, m2ib: dict, noise: float = 0.1):
+    """NIB's drop and increase are 40, M2IB's such that NIB improves by `m2ib` %, a side each; the
+    other rivals are far behind."""
+    tables = []
+    for side in SIDES:
+        share = 1 - m2ib[side] / 100
+        level = {k: (100.0, 10.0) for k in METHODS}
+        level |= {"nib": (40.0, 40.0), "m2ib": (40 / share, 40 * share)}
+        tables.append(cells(level, side, noise=noise))
+    return call(pd.concat(tables))
+
+
+AS_PRINTED = {"image": 9.0, "text": 58.83}
+CASES["nib-05"] = three(
+    gains(m2ib=AS_PRINTED),
+    gains(m2ib={"image": 30.0, "text": 58.83}),  # more than printed: another figure
+    gains(m2ib=AS_PRINTED, noise=30.0),
+)
+
+
+def seconds(n: int = N, **level):
+    """Seconds a pair, some of them two pairs of one picture."""
+    taken = {k: level.get(k.replace("-", "_"), 9.0) * spread(1, n, 0.01) for k in METHODS}
+    return call(taken, clusters=[f"{i // 2}" for i in range(n)])
+
+
+CASES["nib-06"] = three(seconds(nib=1.0), seconds(nib=8.0), seconds(n=8, nib=1.0))
+CASES["nib-07"] = three(seconds(nib=1.0), seconds(nib=1.0, grad_cam=0.5), seconds())
+
+
+def passes(**forwards):
+    costs = pd.DataFrame({"towers forward": 4.0, "towers backward": 4.0}, index=METHODS)
+    for method, count in forwards.items():
+        costs.loc[method, "towers forward"] = count
+    return call(costs)
+
+
+CASES["nib-08"] = three(passes(nib=2.0), passes(nib=2.0, saliency=1.0), passes(nib=2.0, rise=NAN))
+
+
+def counted(*forwards):
+    table = pd.DataFrame(dict(forwards=forwards, backwards=11.0))
+    return call(table.assign(of=[f"tower {k}" for k in range(len(forwards))]))
+
+
+CASES["nib-09"] = three(counted(12, 12, 12), counted(12, 12, 14), counted(12, 12, NAN))
+CASES["nib-10"] = three(
+    *(call(pd.DataFrame({"side": SIDES, "two runs": [0.0, v]})) for v in (0.0, 1e-9, NAN))
+)
+
+
+def moves(text, n: int = 48):
+    """In every second picture the hottest place of images moves, with both further seeds."""
+    image = np.repeat(np.arange(n)[:, None] % 2, 2, axis=1)
+    return call(dict(image=image, text=np.full((n, 2), text)))
+
+
+CASES["nib-11"] = three(moves(1), moves(0), moves(0, n=20))
+
+
+def shares(count: int, n: int = N) -> np.ndarray:
+    return np.arange(n) < count
+
+
+def gaps(small: int):
+    """Pairs with a small enough gap at 100 nodes, of N."""
+    by = {10: np.full(N, 0.09), 100: np.where(shares(small), 0.005, 0.05)}
+    return call(dict(image=by, text=by))
+
+
+CASES["nib-12"] = three(gaps(N), gaps(2), gaps(N // 2))
+CASES["nib-13"] = three(
+    *(call({"tanh": (0.0, 0.1), "plain": v}) for v in ((1e-9, 0.2), (0.0, 0.0), (NAN, 0.2)))
+)
+CASES["nib-14"] = three(*(call({"times 3": 1e-7, "shift": v}) for v in (0.0, 0.1, NAN)))
+
+
+def divergences(factor: float):
+    formula = [0.0, 1.0, 4.0, 9.0]
+    return call({1.0: formula}, {1.0: [0.0, 1.001, 4.0 * factor, 9.0]})
+
+
+CASES["nib-15"] = three(*map(divergences, (1.001, 0.2, NAN)))
+CASES["nib-16"] = three(
+    *(call([1.0, v], [0.5, 0.9999]) for v in (0.01, 100.0, NAN)),
+)
+
+
+def closing(falls: int, early: int, n: int = 40):
+    """Paths of n pairs, of which some fall behind the middle and some have their change early."""
+    t = torch.linspace(0, 1, 101)[:, None].repeat(1, n)
+    path = torch.where(torch.arange(n) < falls, t * (2 - 1.5 * t), t)
+    path = torch.where(torch.arange(n) >= n - early, t.sqrt().sqrt(), path)
+    return call(dict(image=t, text=path))
+
+
+CASES["nib-17"] = three(closing(0, 0), closing(30, 0), closing(3, 1))
+
+
+def removed(lead: float):
+    up, noise = spread(0.2), spread(0, size=0.01)[::-1]
+    layer = {"most negative": up, "random": noise}
+    picture = {"most negative": spread(lead), "random": noise}
+    return call(dict(layer=layer, picture=picture))
+
+
+CASES["nib-18"] = three(*map(removed, (0.2, -0.2, 0.0)))
+
+
+def swept(names, levels: dict, **options) -> pd.DataFrame:
+    """Rows of settings on both sides: drop 20, increase 50 and IoU 0.5 for all that `levels` does
+    not give, by ("side", "metric", setting) or ("metric", setting)."""
+    usual = {"conf-drop": 20.0, "conf-incr": 50.0, "iou": 0.5}
+    means = {}
+    for side in SIDES:
+        for metric, level in usual.items():
+            named = {k: levels.get((metric, k), level) for k in names}
+            named |= {k: levels[side, metric, k] for k in names if (side, metric, k) in levels}
+            means[f"{side} {metric}"] = named
+    return rows(means, **{"size": 0.001, "dataset": "all"} | options)
+
+
+BETAS = (0.01, 0.1, 0.3, 0.9)
+
+
+def over_beta(*drops):
+    names = [f"beta={b:g}" for b in BETAS]
+    levels = {("conf-drop", k): v for k, v in zip(names, drops)}
+    levels |= {("conf-incr", k): 90 - 10 * i for i, k in enumerate(names)}
+    return call(swept(names, levels), BETAS)
+
+
+CASES["nib-21"] = three(
+    over_beta(20, 21, 22, 23), over_beta(20, 24, 25, 22), over_beta(20, 20, 20, 20)
+)
+CASES["nib-22"] = three(
+    *(call(dict(image=spread(0.1), text=[*spread(v), NAN, NAN])) for v in (0.2, 0.9, 0.5))
+)
+
+STEPS, LAYERS = (3, 5, 10, 20), (3, 6, 9)
+OURS = [f"steps={k}" for k in STEPS]
+THEIRS = [f"beta={b:g}" for b in BETAS]
+
+
+def varied(nib_last: float, m2ib_last: float, **options):
+    levels = {("conf-drop", "steps=20"): nib_last, ("conf-drop", "beta=0.9"): m2ib_last}
+    return call(swept(OURS + THEIRS, levels, **options), OURS, THEIRS)
+
+
+CASES["nib-23"] = three(varied(21, 60), varied(60, 21), varied(21, 21, size=5.0))
+
+
+def steps(level: float, **options):
+    return call(swept(OURS, {("text", "conf-drop", "steps=20"): level}, **options), STEPS)
+
+
+CASES["nib-24"] = three(steps(20.1), steps(15.0), steps(20.0, size=5.0))
+
+
+def precise(smaller: int, many: float = 15.0):
+    gap = {3: np.ones(N), 20: np.where(shares(smaller), 0.5, 2.0)}
+    close = {3: np.full(N, 0.5), 20: np.full(N, 0.9)}
+    table = swept(OURS, {("conf-drop", "steps=20"): many})
+    return call(table, {s: gap for s in SIDES}, {s: close for s in SIDES})
+
+
+CASES["nib-25"] = three(precise(N), precise(N, many=25.0), precise(N // 2))
+
+
+def at_layers(levels: dict, **options) -> pd.DataFrame:
+    return swept([f"layer={k}" for k in LAYERS], levels, **options)
+
+
+CASES["nib-26"] = three(
+    call(at_layers({("conf-drop", "layer=9"): 15.0, ("conf-incr", "layer=9"): 90.0}), LAYERS),
+    call(at_layers({("image", "conf-drop", "layer=3"): 10.0}), LAYERS),
+    call(at_layers({}, size=5.0), LAYERS),
+)
+
+
+def early(drop: float):
+    images = {("image", "conf-drop", "layer=9"): 15.0}
+    return call(at_layers(images | {("text", "conf-drop", "layer=9"): drop}))
+
+
+CASES["nib-27"] = three(*map(early, (15.0, 25.0, 20.0)))
+
+
+def unimodal(fast_ig: float):
+    """Drops of 4 for the methods of one modality and 1 for the others, on two data sets; FastIG's
+    text drop as given."""
+    own = dict.fromkeys(METHODS, 4.0) | {"nib": 1.0, "m2ib": 1.0}
+    means = {"image conf-drop": own, "text conf-drop": own | {"fast-ig": fast_ig}}
+    means["image iou"] = {k: -v for k, v in own.items()}
+    return call(pd.concat([rows(means, dataset=place, n=6) for place in PLACES]))
+
+
+CASES["nib-28"] = three(*map(unimodal, (4.0, -4.0, 1.0)))
+
+
+def mfaba(small: int, stray: float = 0.0):
+    """Of N pairs the number whose sum is close enough to the fall."""
+    off = {side: np.where(shares(small), 0.01, 0.5) for side in SIDES}
+    return call(off, {"times 3": 1e-7}, stray)
+
+
+CASES["nib-29"] = three(mfaba(N), mfaba(N, stray=0.1), mfaba(N // 2))
+
+
+def under_noise(saliency: float):
+    steady = dict(
+        saliency=[*spread(saliency), 0.9], nib=[*spread(0.8), NAN], m2ib=[*spread(0.8), 1]
+    )
+    return call(steady)
+
+
+CASES["nib-30"] = three(*map(under_noise, (0.2, 1.0, 0.8)))
+CASES["nib-31"] = contest({"image iou": ">"}, "nib", ("random",)) | {UNTESTABLE: call()}
+
+
+def circles(nib_meets, m2ib_meets):
+    """What is found of the six criteria: NIB's no information loss and M2IB's no randomness."""
+    printed = nib.read("nib_table1_properties.csv").set_index("method") == "yes"
+    found = {method: dict(row) for method, row in printed.iterrows()}
+    found["nib"] |= {"no_info_loss": nib_meets}
+    found["m2ib"] |= {"no_randomness": m2ib_meets, "runs_on_a_closed_model": False}
+    return call(found)
+
+
+CASES["nib-32"] = three(circles(True, False), circles(False, False), circles(True, NAN))
+
+
+@pytest.mark.parametrize("outcome", (*KINDS, UNTESTABLE))
+@pytest.mark.parametrize("claim", CASES)
+def test_claim(claim, outcome):
+    if outcome == UNTESTABLE and outcome in CASES[claim]:
+        assert verdict(claim).outcome == UNTESTABLE and "RSICD" in verdict(claim).why
+    elif outcome in CASES[claim]:
+        check(claim, outcome, CASES[claim][outcome])
+
+
+def test_every_claim_of_the_paper_has_its_cases():
+    assert set(CASES) == set(claims().query("paper == 'nib'").id)
+    assert all(set(KINDS) <= set(cases) for cases in CASES.values())
+    assert [k for k, cases in CASES.items() if UNTESTABLE in cases] == ["nib-31"]
 
 
 def test_the_abstracts_figures_are_against_m2ib_alone():
     told = nib.printed_improvements().set_index(["side", "against"])["drop and increase"]
-    assert told["image", "m2ib"] == pytest.approx(9.0, abs=0.01)
-    assert told["text", "m2ib"] == pytest.approx(58.83, abs=0.01)
+    assert told["image", "m2ib"] == pytest.approx(nib.PRINTED["image"], abs=0.01)
+    assert told["text", "m2ib"] == pytest.approx(nib.PRINTED["text"], abs=0.01)
     assert told["image", "best rival"] < 6 and told["image", "m2ib, 0.01"] < 0
 
 
@@ -46,155 +313,46 @@ def test_improvement_in_closed_form():
 
 
 def test_improvements_say_where_there_is_no_figure():
-    level = {(k, "conf-drop"): 1.0 if k == "nib" else 4.0 for k in METHODS}
-    level |= {(k, "conf-incr"): 50.0 if k == "nib" else 40.0 for k in METHODS}
-    gains = nib.improvements(scores(level))
-    one = gains.set_index(["side", "against", "by"]).loc["image", "m2ib", "drop and increase"]
-    assert (
-        one.here == pytest.approx(100 * (0.75 + 0.2) / 2, abs=2) and one.low < one.here < one.high
-    )
-    assert one.undefined == 0 and one.n == 24
-    assert nib.nib_05(gains).outcome == FAILS  # above what is printed for images
-    assert nib.nib_05(gains.assign(printed=gains.here)).outcome == HOLDS
-    level["nib", "conf-incr"] = 0.0
-    none = nib.improvements(scores(level, spread=0.0))
-    assert none.undefined.tolist() == [1, 0, 1, 0] * 2
+    level = {k: (4.0, 40.0) for k in METHODS} | {"nib": (1.0, 50.0)}
+    table = pd.concat([cells(level, side, noise=0.1) for side in SIDES])
+    ours = nib.improvements(table)
+    one = ours.set_index(["side", "against", "by"]).loc["image", "m2ib", "drop and increase"]
+    assert one.here == pytest.approx(100 * (0.75 + 0.2) / 2)
+    assert one.low < one.here < one.high and one.n == 2 * N
+    level["nib"] = (1.0, 0.0)
+    never = pd.concat([cells(level, side, noise=0.0) for side in SIDES])
+    none = nib.improvements(never)
     assert none.here.isna().tolist() == none.low.isna().tolist() == [True, False] * 4
-    assert nib.nib_05(none).outcome == OPEN
+    assert nib.nib_05(never).outcome == OPEN
 
 
-def seconds(**level):
-    return {k: level.get(k.replace("-", "_"), 9.0) * np.linspace(0.99, 1.01, 8) for k in METHODS}
+def test_data_sets_are_pooled_and_their_pictures_kept_apart():
+    table = pd.concat([rows({"iou": {"nib": 1.0}}, dataset=place, n=6) for place in PLACES])
+    pool = nib.pooled(table)
+    assert set(pool.dataset) == {"all"} and pool.cluster.nunique() == 12
+    assert pool.home.tolist() == table.dataset.tolist()
 
 
-def test_time_and_passes():
-    assert nib.nib_06(seconds(nib=1.0)).outcome == HOLDS
-    assert nib.nib_06(seconds(nib=8.0)).outcome == FAILS
-    few = {k: v[:3] for k, v in seconds(nib=1.0).items()}
-    assert nib.nib_06(few).outcome == OPEN and nib.nib_07(few).outcome == OPEN
-    assert nib.nib_07(seconds(nib=1.0)).outcome == HOLDS
-    slower = nib.nib_07(seconds(nib=1.0, grad_cam=0.5))
-    assert slower.outcome == FAILS and "faster: grad-cam;" in slower.why
-    costs = pd.DataFrame({"towers forward": 4.0, "towers backward": 4.0}, index=METHODS)
-    costs.loc["nib"] = 2.0, 3.0
-    assert nib.nib_08(costs).outcome == HOLDS
-    costs.loc["saliency"] = 1.0, 3.0
-    assert nib.nib_08(costs).outcome == FAILS
-    for over, outcome in (([3.0, 3.2], HOLDS), ([3.0, 4.0], FAILS)):
-        assert nib.nib_09(pd.DataFrame({"over one forward": over})).outcome == outcome
+def test_seeds_and_texts_of_one_picture_are_one_trial():
+    assert nib.nib_11(dict(image=np.ones((40, 2)))).n == 40
+    pictures = [f"{i // 8}" for i in range(40)]
+    assert nib.nib_11(dict(image=np.ones((40, 2))), clusters=pictures).outcome == OPEN
+    gap = {10: np.zeros(12), 100: np.zeros(12)}
+    assert nib.nib_12(dict(image=gap)).outcome == HOLDS
+    assert nib.nib_12(dict(image=gap), clusters=[f"{i // 3}" for i in range(12)]).n == 4
+    times = dict(nib=spread(1.0, 12, 0.01), m2ib=spread(9.0, 12, 0.01))
+    assert nib.nib_06(times, clusters=[f"{i // 3}" for i in range(12)]).outcome == OPEN
 
 
-def test_theorems_and_axioms():
-    runs = pd.DataFrame({"side": nib.SIDES, "two runs": [0.0, 0.0]})
-    assert nib.nib_10(runs).outcome == HOLDS
-    assert nib.nib_10(runs.assign(**{"two runs": [0.0, 1e-9]})).outcome == FAILS
-    often, never, once = torch.ones(8), torch.zeros(8), torch.eye(8)[0]
-    for moved, outcome in ((often, HOLDS), (never, FAILS), (once, OPEN)):
-        assert nib.nib_11(dict(image=often, text=moved)).outcome == outcome
-    for small, outcome in ((0.005, HOLDS), (0.05, FAILS)):
-        gaps = {10: torch.full((5,), 0.09), 100: torch.full((5,), small)}
-        assert nib.nib_12(dict(image=gaps)).outcome == outcome
-    assert nib.nib_13(0.0, 0.1).outcome == HOLDS
-    assert nib.nib_13(1e-3, 0.1).outcome == nib.nib_13(0.0, 0.0).outcome == FAILS
-    assert nib.nib_14({"times 3": 1e-7}).outcome == HOLDS
-    assert nib.nib_14({"times 3": 1e-7, "shift": 0.1}).outcome == FAILS
-    assert nib.nib_15(0.004, True).outcome == HOLDS
-    assert nib.nib_15(0.004, False).outcome == nib.nib_15(0.04, True).outcome == FAILS
-    assert nib.nib_16([1.0, 0.1], [0.5, 0.9999]).outcome == HOLDS
-    grows = nib.nib_16([1.0, 100.0], [0.5, 0.9999])
-    assert grows.outcome == FAILS and "grows by a factor of 1e+02" in grows.why
+def test_what_becomes_of_the_similarity_along_the_path():
+    t = torch.linspace(0, 1, 101)[:, None]
+    paths = torch.cat([t, t**2, t * (2 - 1.5 * t), t.sqrt().sqrt()], 1)
+    assert nib.rising(paths).tolist() == [True, True, False, True]
+    assert nib.late(paths).tolist() == [True, True, True, False]
 
 
-def test_a_path_that_closes_gradually():
-    t = torch.linspace(0, 1, 101)[:, None].repeat(1, 4)
-    held = nib.nib_17(dict(image=t, text=t**2))
-    assert held.outcome == HOLDS and held.evidence["never falls"].tolist() == [1, 1]
-    falls, early = t * (2 - 1.5 * t), t.sqrt().sqrt()
-    assert nib.nib_17(dict(image=falls)).evidence["never falls"].item() == 0
-    assert nib.nib_17(dict(image=early)).evidence.late.item() == 0
-    assert nib.nib_17(dict(image=t, text=falls)).outcome == FAILS
-    assert nib.nib_17(dict(image=t, text=early)).outcome == FAILS
-
-
-def test_negative_scores():
-    up, noise = torch.full((8,), 0.2), torch.linspace(-0.05, 0.05, 8)
-    where = {"most negative": up + noise, "random": noise.flip(0)}
-    assert nib.nib_18(dict(layer=where)).outcome == HOLDS
-    unclear = {"most negative": 4 * noise, "random": noise.flip(0)}
-    assert nib.nib_18(dict(layer=where, picture=unclear)).outcome == OPEN
-    down = {"most negative": noise - up, "random": noise}
-    assert nib.nib_18(dict(layer=where, picture=down)).outcome == FAILS
-
-
-def swept(**level):
-    """NIB's and M2IB's settings; the drop of each as given, else 5; the increase 50."""
-    names = [f"steps={k}" for k in (5, 10, 20)] + [f"layer={k}" for k in (3, 6, 9)]
-    names += [f"beta={b}" for b in (0.01, 0.1, 0.9)]
-    all_levels = {}
-    for name in names:
-        key = name.replace("=", "_").replace(".", "_")
-        all_levels[name, "conf-drop"] = level.get(key, 5.0)
-        all_levels[name, "conf-incr"] = level.get(f"{key}_incr", 50.0)
-        all_levels[name, "iou"] = level.get(f"{key}_iou", 0.5)
-    return scores(all_levels, sets=("all",), metrics=(*nib.MEASURES, "iou"), spread=0.01)
-
-
-def test_sweeps():
-    best = swept(steps_10=3.0)
-    assert nib.nib_24(best, (5, 10, 20)).outcome == HOLDS
-    later = nib.nib_24(swept(steps_20=3.0), (5, 10, 20))
-    assert later.outcome == FAILS and "worse than steps=20" in later.why
-    nine = swept(layer_9=3.0, layer_9_incr=60.0, layer_9_iou=0.9)
-    assert nib.nib_26(nine, (3, 6, 9)).outcome == HOLDS
-    assert nib.nib_26(swept(layer_3=3.0), (3, 6, 9)).outcome == FAILS
-    assert nib.nib_27(nine).outcome == HOLDS
-    assert nib.nib_27(swept(layer_9=6.0)).outcome == FAILS
-    lines = [(s, k, 1 / k, 1 - 1 / k) for s in nib.SIDES for k in (5, 10, 20)]
-    precise = pd.DataFrame(lines, columns=["side", "steps", "gap", "correlation"])
-    assert nib.nib_25(swept(steps_20=4.0), precise).outcome == HOLDS
-    assert nib.nib_25(swept(steps_20=6.0), precise).outcome == FAILS
-    assert nib.nib_25(swept(steps_20=4.0), precise.assign(gap=1.0)).outcome == OPEN
-    ours, theirs = ["steps=5", "steps=10"], ["beta=0.01", "beta=0.9"]
-    assert nib.nib_23(swept(beta_0_9=50.0), ours, theirs).outcome == HOLDS
-    assert nib.nib_23(swept(steps_10=50.0), ours, theirs).outcome == FAILS
-    rising = dict(beta_0_01=1.0, beta_0_1=2.0, beta_0_9=3.0)
-    falling = dict(beta_0_01_incr=60.0, beta_0_1_incr=50.0, beta_0_9_incr=40.0)
-    assert nib.nib_21(swept(**rising, **falling), (0.01, 0.1, 0.9)).outcome == HOLDS
-    bent = swept(**(rising | dict(beta_0_1=0.5)), **falling)
-    assert nib.nib_21(bent, (0.01, 0.1, 0.9)).outcome == OPEN
-
-
-def test_maps_against_maps():
-    alike, unlike = torch.linspace(0.8, 0.9, 8), torch.linspace(0.1, 0.2, 8)
-    assert nib.nib_22(dict(image=unlike, text=unlike)).outcome == HOLDS
-    assert nib.nib_22(dict(image=unlike, text=alike)).outcome == FAILS
-    assert nib.nib_22(dict(image=unlike[:4])).outcome == OPEN
-    assert nib.nib_30(dict(saliency=unlike, nib=alike, m2ib=alike)).outcome == HOLDS
-    assert nib.nib_30(dict(saliency=alike, nib=unlike, m2ib=alike + 0.1)).outcome == FAILS
-    good = dict(image=0.01, text=0.02), {"times 3": 1e-7}
-    assert nib.nib_29(*good, 0.0).outcome == HOLDS
-    assert nib.nib_29(*good, 0.1).outcome == FAILS
-
-
-@pytest.mark.parametrize("claim", ["nib-01", "nib-20"])
-def test_ruled_counts_the_comparisons(claim):
-    metric = "conf-drop" if claim == "nib-01" else "map-spearman"
-    low, high = (1.0, 4.0) if claim == "nib-01" else (4.0, 1.0)
-    table = scores({k: low if k == "nib" else high for k in METHODS}, metrics=(metric,))
-    v = nib.ruled(claim, table, "; a remark")
-    of = len(v.evidence)
-    assert v.outcome == HOLDS and v.why.startswith(f"{of} of {of} comparisons hold, 0 go")
-    assert v.why.endswith("; a remark") and v.claim.id == claims().loc[claim].id
-    assert nib.ruled(claim, table, also=False).outcome == OPEN
-
-
-def test_compared_wants_every_interval_above_zero():
-    up, noise = np.linspace(1, 2, 8), np.linspace(-1, 1, 8)
-    assert nib.compared("nib-27", dict(a=up, b=up)).outcome == HOLDS
-    assert nib.compared("nib-27", dict(a=up, b=noise)).outcome == OPEN
-    assert nib.compared("nib-27", dict(a=up, b=-up)).outcome == FAILS
-    assert nib.compared("nib-27", dict(a=up, b=up[:5])).outcome == OPEN
-    worse = {k: 4.0 for k in METHODS} | {"nib": 1.0, "m2ib": 1.0}
-    worse |= {(k, "iou"): 0.9 if k in ("nib", "m2ib") else 0.1 for k in METHODS}
-    table = scores(worse, metrics=("conf-drop", "iou"), spread=0.01)
-    assert nib.nib_28(table).outcome == HOLDS
+def test_a_sweep_that_lacks_a_setting_is_an_error():
+    with pytest.raises(ValueError, match="no image conf-drop of steps=13"):
+        nib.nib_24(swept(OURS, {}), (*STEPS, 13))
+    with pytest.raises(ValueError, match="beta=0.9"):
+        nib.nib_21(swept(THEIRS[:3], {}), BETAS)

@@ -26,7 +26,7 @@ def nib(
     chunk: int = 64,
 ) -> Attribution:
     """Scores that share out how much the match changes while one layer's features grow from 0 (NIB,
-    Sec. 3, Eq. 10).
+    Sec. 4.2, Eq. 10).
 
         S(t) = cos(suffix(t z), target)
         A = (1/n) sum_k z dS/dz at t = k/n,  k = 1..n,  summed over channels

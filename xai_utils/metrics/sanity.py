@@ -91,7 +91,7 @@ def completeness_gap(
     encoder: Encoder, inputs, targets: Tensor, scores: Tensor, *, layer: int
 ) -> Tensor:
     """|sum of scores - (S(1) - S(0))| / |S(1) - S(0)|, (B,): 0 for a path method that adds up (NIB
-    Sec. 3).
+    Theorem 3, Eq. 9).
 
     S(t) is the cosine to the targets with the latent z of `layer` replaced by t z. scores: one per
     place of z, special tokens included, (B, ...).
