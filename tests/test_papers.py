@@ -239,9 +239,9 @@ def test_compare_and_beside_keep_the_parts_of_a_data_set_apart():
 
 
 def test_intervals_are_one_line_for_each_entry():
-    table = intervals({"a": [1, 1, 1], "b": [2.0]}, label="map", mean="share")
+    table = intervals({"a": [3, 3, 3], "b": [2.0]}, label="map", mean="share")
     assert list(table.columns) == ["map", "share", "low", "high", "n"]
-    assert table.iloc[0].tolist() == ["a", 1, 1, 1, 3]
+    assert table.iloc[0].tolist() == ["a", 3, 3, 3, 3]
     assert np.isnan(table.low[1]) and table.n[1] == 1
 
 
