@@ -106,6 +106,12 @@ def test_of_paired_yes_and_no_it_is_tangos_interval():
     assert nothing.low == pytest.approx(-nothing.high) and nothing.high > 0.2
 
 
+def test_one_change_of_eight_is_no_evidence():
+    change = np.array([114.3] + [0.0] * 7)
+    assert mean_interval(change)[1] < 0  # whether or not the size is one of a share
+    assert estimate(change / 1.143, among=(-100, 0, 100)).low < 0
+
+
 def test_samples_of_one_cluster_count_as_one():
     rng = np.random.default_rng(0)
     five = rng.normal(1, 0.1, 5)

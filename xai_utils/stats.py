@@ -73,6 +73,8 @@ def estimate(values, *, clusters=None, among: Sequence[float] | None = None) -> 
     n = groups.max() + 1
     if among is None:
         among = choices(values)
+        if among and max(among) not in (1, 100):  # of these, differences too can be all above 0
+            among = -max(among), 0.0, max(among)
     if n == 1:
         nan = float("nan")
         return Estimate(float(values.mean()), nan, nan, 1, lambda bound: nan)
