@@ -91,7 +91,7 @@ def labels_of(clusters, n: int) -> np.ndarray:
     if clusters is None:
         return np.arange(n)
     if len(clusters) != n:
-        raise ValueError(f"clusters must have one entry a value, got {len(clusters)} for {n}")
+        raise ValueError(f"clusters must name that of each of {n} values, got {len(clusters)}")
     return np.unique(np.asarray(clusters).astype(str), return_inverse=True)[1]
 
 
