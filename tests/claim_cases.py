@@ -51,6 +51,11 @@ def contest(directions: dict, own: str, rivals, **options) -> dict:
     return {HOLDS: table(1.0), FAILS: table(-1.0), OPEN: table(0.0)}
 
 
+def every(cases: dict) -> list[tuple]:
+    """(claim, outcome, call) of each case, to parametrize a test with."""
+    return [(claim, outcome, given) for claim, of in cases.items() for outcome, given in of.items()]
+
+
 def check(claim: str, outcome: str, given) -> None:
     evidence, named = given
     found = verdict(claim, *evidence, **named)

@@ -5,7 +5,7 @@ from math import inf, nan
 import numpy as np
 import pandas as pd
 import pytest
-from claim_cases import N, call, check, contest, rows, spread
+from claim_cases import N, call, check, contest, every, rows, spread
 
 from xai_utils.papers import FAILS, HOLDS, OPEN, claims, verdict
 from xai_utils.papers.claims.adaib import share_of_pairs
@@ -221,10 +221,9 @@ def lengths(raw: float, unit: float):
 CASES["adaib-20"] = {HOLDS: lengths(2, 0), FAILS: lengths(4, 2), OPEN: lengths(0, 0)}
 
 
-@pytest.mark.parametrize("outcome", (HOLDS, FAILS, OPEN))
-@pytest.mark.parametrize("claim", CASES)
-def test_claim(claim, outcome):
-    check(claim, outcome, CASES[claim][outcome])
+@pytest.mark.parametrize("claim, outcome, given", every(CASES))
+def test_claim(claim, outcome, given):
+    check(claim, outcome, given)
 
 
 def test_every_claim_has_its_cases():

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from claim_cases import call, check, contest, rows, spread
+from claim_cases import call, check, contest, every, rows, spread
 
 from xai_utils.papers import FAILS, HOLDS, OPEN, UNTESTABLE, claims
 from xai_utils.papers.claims.aha import RIVALS
@@ -128,11 +128,9 @@ CASES["aha-15"] = {
 }
 
 
-@pytest.mark.parametrize("outcome", (HOLDS, FAILS, OPEN, UNTESTABLE))
-@pytest.mark.parametrize("claim", CASES)
-def test_claim(claim, outcome):
-    if outcome in CASES[claim]:
-        check(claim, outcome, CASES[claim][outcome])
+@pytest.mark.parametrize("claim, outcome, given", every(CASES))
+def test_claim(claim, outcome, given):
+    check(claim, outcome, given)
 
 
 def test_every_claim_has_its_cases():

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from claim_cases import N, call, check, contest, rows, spread
+from claim_cases import N, call, check, contest, every, rows, spread
 
 from xai_utils.papers import FAILS, HOLDS, OPEN, UNTESTABLE, claims, verdict
 from xai_utils.papers.claims import m2ib
@@ -171,11 +171,9 @@ CASES |= {
 CASES["m2ib-12"][UNTESTABLE] = without(CASES["m2ib-12"][HOLDS], "chefer")
 
 
-@pytest.mark.parametrize("outcome", (HOLDS, FAILS, OPEN, UNTESTABLE))
-@pytest.mark.parametrize("claim", CASES)
-def test_claim(claim, outcome):
-    if outcome in CASES[claim]:
-        check(claim, outcome, CASES[claim][outcome])
+@pytest.mark.parametrize("claim, outcome, given", every(CASES))
+def test_claim(claim, outcome, given):
+    check(claim, outcome, given)
 
 
 def test_every_claim_has_its_cases():

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from claim_cases import N, call, check, contest, rows, spread
+from claim_cases import N, call, check, contest, every, rows, spread
 
-from xai_utils.papers import FAILS, HOLDS, OPEN, UNTESTABLE, claims, verdict
+from xai_utils.papers import FAILS, HOLDS, OPEN, UNTESTABLE, claims
 from xai_utils.papers.claims import nib
 
 SIDES = nib.SIDES
@@ -279,13 +279,9 @@ def circles(nib_meets, m2ib_meets):
 CASES["nib-32"] = three(circles(True, False), circles(False, False), circles(True, NAN))
 
 
-@pytest.mark.parametrize("outcome", (*KINDS, UNTESTABLE))
-@pytest.mark.parametrize("claim", CASES)
-def test_claim(claim, outcome):
-    if outcome == UNTESTABLE and outcome in CASES[claim]:
-        assert verdict(claim).outcome == UNTESTABLE and "RSICD" in verdict(claim).why
-    elif outcome in CASES[claim]:
-        check(claim, outcome, CASES[claim][outcome])
+@pytest.mark.parametrize("claim, outcome, given", every(CASES))
+def test_claim(claim, outcome, given):
+    check(claim, outcome, given)
 
 
 def test_every_claim_of_the_paper_has_its_cases():

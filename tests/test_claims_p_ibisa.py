@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from claim_cases import N, call, check, contest, rows, spread
+from claim_cases import N, call, check, contest, every, rows, spread
 
 from xai_utils.papers import FAILS, HOLDS, OPEN, UNTESTABLE, claims, verdict
 from xai_utils.papers.claims.p_ibisa import CAPTION_SCORES
@@ -254,11 +254,9 @@ CASES["p-ibisa-30"] = {HOLDS: anywhere(0.3), FAILS: anywhere(0.3, 0), OPEN: anyw
 CASES["p-ibisa-31"] = {UNTESTABLE: call()}
 
 
-@pytest.mark.parametrize("outcome", (HOLDS, FAILS, OPEN, UNTESTABLE))
-@pytest.mark.parametrize("claim", CASES)
-def test_claim(claim, outcome):
-    if outcome in CASES[claim]:
-        check(claim, outcome, CASES[claim][outcome])
+@pytest.mark.parametrize("claim, outcome, given", every(CASES))
+def test_claim(claim, outcome, given):
+    check(claim, outcome, given)
 
 
 def test_every_claim_has_a_case_for_each_outcome():

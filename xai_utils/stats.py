@@ -193,7 +193,7 @@ def jackknife(
     """Any smooth statistic of paired values, with an interval from leaving out each unit in turn
     (Tukey 1958): the interval of `estimate` over the pseudo-values.
 
-    statistic  (*values) -> a number, such as `auc` or the ratio of two sums
+    statistic  (*values) -> a number, such as `auc`, `ratio` or `spearman`
     values     arrays or tensors (n, ...), with one row a sample
     clusters   (n,) what each row comes from; whole clusters are left out
     within     what the statistic can be at least and at most, such as (0, 1) for `auc`: the
@@ -243,6 +243,17 @@ def slope(x, y, *, clusters=None) -> Estimate:
     return jackknife(least_squares, x, y, clusters=clusters)
 
 
+def ratio(above: np.ndarray, below: np.ndarray) -> float:
+    """Sum over sum, which of two lists (n,) is the ratio of their means."""
+    return float(above.sum() / below.sum())
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """Spearman's rank correlation of two lists (n,); NaN where one is constant."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1])
+
+
 def rank_agreement(x, y) -> Estimate:
     """Spearman's correlation of two lists (n,), n at least 4, with Bonett and Wright's (2000)
     interval by Fisher's transformation.
@@ -257,7 +268,7 @@ def rank_agreement(x, y) -> Estimate:
     if not (np.ptp(x) > 0 and np.ptp(y) > 0):
         nan = float("nan")
         return Estimate(nan, nan, nan, n, lambda bound: nan)
-    r = float(stats.spearmanr(x, y).statistic)
+    r = spearman(x, y)
     most = 1 - 6 / (n**3 - n)
     z = np.arctanh(np.clip(r, -most, most))
     error = np.sqrt((1 + np.clip(r, -most, most) ** 2 / 2) / (n - 3))

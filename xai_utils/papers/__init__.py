@@ -1,7 +1,7 @@
 """The published numbers beside ours, and the papers' claims with a verdict, one function each."""
 
 from importlib import import_module
-from inspect import signature
+from inspect import Signature, signature
 
 from . import claims as _  # noqa: F401  the folder, imported first: `claims` below keeps its name
 from .sources import PAPERS, claims, published, reference
@@ -62,12 +62,12 @@ def verdict(claim: str, *evidence, **named) -> Verdict:
     Raises ValueError for an unknown claim, for missing evidence, and for evidence that lacks what
     the claim compares.
     """
-    function, row = function_of(claim), row_of(claim)
-    if not evidence and not named and row.embedded.startswith("no: "):
-        return untestable(claim, row.embedded.removeprefix("no: "))
+    function = function_of(claim)
+    if not evidence and not named and row_of(claim).embedded.startswith("no: "):
+        return untestable(claim)
+    wanted = signature(function).replace(return_annotation=Signature.empty)
     try:
-        signature(function).bind(*evidence, **named)
+        wanted.bind(*evidence, **named)
     except TypeError as error:
-        wanted = f"{claim} is decided from {signature(function)}: {error}"
-        raise ValueError(wanted.replace(" -> xai_utils.papers.statistics.Verdict", "")) from None
+        raise ValueError(f"{claim} is decided from {wanted}: {error}") from None
     return function(*evidence, **named)

@@ -56,9 +56,17 @@ def decide(claim: str, good: bool, bad: bool, why: str, evidence=(), *, n: int |
     )
 
 
-def untestable(claim: str, why: str, evidence=(), *, n: int | None = None) -> Verdict:
-    """The verdict of a claim that the kit has no means to test; evidence: of what it did test."""
-    return Verdict(row_of(claim), UNTESTABLE, why, pd.DataFrame(evidence), n)
+def untestable(claim: str, why: str = "", *, but: Verdict | None = None) -> Verdict:
+    """The verdict of a claim that the kit has no means to test.
+
+    why  the reason; by default the one in claims.csv
+    but  what was found of the part or stand-in that could be tested
+    """
+    row = row_of(claim)
+    why = why or row.embedded.removeprefix("no: ")
+    if but is None:
+        return Verdict(row, UNTESTABLE, why, pd.DataFrame())
+    return Verdict(row, UNTESTABLE, f"{why}: {but.outcome} ({but.why})", but.evidence, but.n)
 
 
 def row_of(claim: str) -> pd.Series:

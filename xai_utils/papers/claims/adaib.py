@@ -13,10 +13,9 @@ from math import inf, nan
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from ...methods.adaib import EPS
-from ...stats import auc, jackknife
+from ...stats import auc, jackknife, ratio, spearman
 from ..statistics import ENOUGH, Verdict, by_rule, compared, comparisons, exact, judge
 
 RIVALS = "m2ib, nib, grad-cam, chefer, mfaba, fast-ig"
@@ -398,18 +397,9 @@ def difference_of(statistic, ours: tuple, theirs: tuple, **options):
     return jackknife(apart, *ours, *theirs, **options)
 
 
-def ratio(above: np.ndarray, below: np.ndarray) -> float:
-    return above.sum() / below.sum()
-
-
 def ratio_of_ends(own: np.ndarray, other: np.ndarray) -> float:
     """Total with another's caption over that with the own one."""
     return ratio(other, own)
-
-
-def spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's rank correlation; NaN where one is constant."""
-    return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
 
 
 def share_of_pairs(v: np.ndarray) -> float:

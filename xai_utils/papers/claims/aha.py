@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ...stats import jackknife, rank_agreement
+from ...stats import jackknife, rank_agreement, ratio, spearman
 from ..statistics import (
     Verdict,
     by_rule,
@@ -19,7 +19,6 @@ from ..statistics import (
     exact,
     judge,
     paired,
-    row_of,
     untestable,
 )
 
@@ -54,8 +53,8 @@ def aha_03(table: pd.DataFrame, patches: Mapping[str, int]) -> Verdict:
     if len(set(patches.values())) > 1:
         return found
     sizes = ", ".join(f"{model} ({patch} pixels)" for model, patch in patches.items())
-    why = f"needs ViTs of two patch sizes, here is {sizes}; on it: {found.outcome} ({found.why})"
-    return untestable("aha-03", why, found.evidence, n=found.n)
+    why = f"needs ViTs of two patch sizes, here is {sizes}; on it"
+    return untestable("aha-03", why, but=found)
 
 
 def aha_04(table: pd.DataFrame, vit: str, cnn: str) -> Verdict:
@@ -113,7 +112,7 @@ def aha_07(before: Sequence[float], after: Sequence[float], *, clusters=None) ->
     before, after  deletion AUC of each picture at T = 0 and at T = 3
     """
     pair = np.asarray(before, float), np.asarray(after, float)
-    change = jackknife(lambda b, a: a.mean() / b.mean() - 1, *pair, clusters=clusters)
+    change = jackknife(lambda b, a: ratio(a, b) - 1, *pair, clusters=clusters)
     what = {"comparison": "relative change of deletion AUC, T = 3"}
     return judge("aha-07", [compared(what, change, "=", -0.12, margin=0.06)])
 
@@ -142,14 +141,10 @@ def aha_10(table: pd.DataFrame, soft: pd.DataFrame) -> Verdict:
     lines = [line for rule in rules for line in comparisons("aha-10", rule, table)]
     for tau, part in soft.groupby("tau", sort=False):
         both = part.soft.to_numpy(), part.hard.to_numpy()
-        r = jackknife(rank_correlation, *both, clusters=part["sample"], within=(-1, 1))
+        r = jackknife(spearman, *both, clusters=part["sample"], within=(-1, 1))
         what = {"comparison": f"rank correlation of soft and hard at temperature {tau:g}"}
         lines.append(compared(what, r, ">", 0.8))
     return judge("aha-10", lines)
-
-
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    return rank_agreement(a, b).mean
 
 
 def aha_11(table: pd.DataFrame | None = None) -> Verdict:
@@ -160,8 +155,7 @@ def aha_11(table: pd.DataFrame | None = None) -> Verdict:
            none, and the claim cannot be tested
     """
     if table is None:
-        why = row_of("aha-11").embedded.removeprefix("no: ")
-        return untestable("aha-11", why)
+        return untestable("aha-11")
     rule = "deletion-auc: ranking < imitation, surrogate"
     return by_rule("aha-11", table, rule + "; insertion-auc: ranking > imitation, surrogate")
 
@@ -212,7 +206,7 @@ def aha_14(own: Sequence[float], other: Sequence[float], *, clusters=None) -> Ve
     own, other  deletion AUC of each picture
     """
     pair = np.asarray(own, float), np.asarray(other, float)
-    change = jackknife(lambda a, b: b.mean() / a.mean() - 1, *pair, clusters=clusters)
+    change = jackknife(lambda a, b: ratio(b, a) - 1, *pair, clusters=clusters)
     what = {"comparison": "deletion AUC of the other's explainer over its own, less 1"}
     return judge("aha-14", [compared(what, change, "=", margin=0.05)])
 

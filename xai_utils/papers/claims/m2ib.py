@@ -28,12 +28,18 @@ BY_GRADIENT = ("grad-cam", "saliency", "chefer")
 
 
 def of_those_there(
-    claim: str, table: pd.DataFrame, clauses: Sequence[str], rivals: Sequence[str], more=()
+    claim: str,
+    table: pd.DataFrame,
+    clauses: Sequence[str],
+    rivals: Sequence[str],
+    more: Sequence[dict] = (),
+    remark: str = "",
 ) -> Verdict:
     """M2IB against each rival on every data set, without the rivals that a data set lacks.
 
     clauses  "image conf-drop: m2ib <": clauses of `by_rule` without their rivals
     more     further lines of evidence
+    remark   said behind the numbers
     Where a rival is on no data set the claim cannot be tested, unless what is there speaks against
     it.
     """
@@ -45,11 +51,11 @@ def of_those_there(
         for _, part in rows.groupby(["dataset", "model"], sort=False):
             there = [k for k in rivals if k in set(part.method)]
             lines += comparisons(claim, f"{clause} {', '.join(there)}", part) if there else []
-    found = judge(claim, lines)
+    found = judge(claim, lines, remark=remark)
     if not lacking or found.outcome == FAILS:
         return found
-    why = f"there are no maps of {', '.join(lacking)}; without them: {found.outcome} ({found.why})"
-    return untestable(claim, why, found.evidence, n=found.n)
+    why = f"there are no maps of {', '.join(lacking)}; without them"
+    return untestable(claim, why, but=found)
 
 
 def m2ib_01(table: pd.DataFrame) -> Verdict:
@@ -92,11 +98,10 @@ def m2ib_05(table: pd.DataFrame) -> Verdict:
     """M2IB's text drop lies below that of Grad-CAM, Saliency and Chefer and its text increase
     above, on every data set. Rivals that are lacking: as in `m2ib_01`."""
     clauses = ["text conf-drop: m2ib <", "text conf-incr: m2ib >"]
-    found = of_those_there("m2ib-05", table, clauses, BY_GRADIENT)
     theirs = [v for metric in ("conf-drop", "conf-incr") for v in printed_leads(metric)]
     ahead, level = sum(v < 0 for v in theirs), sum(v == 0 for v in theirs)
     remark = f"; in the paper's table {ahead} of {len(theirs)} are better than M2IB, {level} equal"
-    return Verdict(found.claim, found.outcome, found.why + remark, found.evidence, found.n)
+    return of_those_there("m2ib-05", table, clauses, BY_GRADIENT, remark=remark)
 
 
 def printed_leads(metric: str) -> list[float]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ...stats import Estimate, jackknife, slope
+from ...stats import Estimate, jackknife, ratio, slope
 from ..sources import published, read
 from ..statistics import (
     Verdict,
@@ -22,7 +22,6 @@ from ..statistics import (
     exact,
     judge,
     paired,
-    row_of,
     untestable,
 )
 
@@ -179,7 +178,7 @@ def nib_06(seconds: dict[str, np.ndarray], *, clusters=None) -> Verdict:
     seconds  method -> (pairs,), both sides of a pair together, the median where they were repeated
     """
     pair = (np.asarray(seconds[k], float) for k in ("nib", "m2ib"))
-    saved = jackknife(lambda own, other: 1 - own.sum() / other.sum(), *pair, clusters=clusters)
+    saved = jackknife(lambda own, other: 1 - ratio(own, other), *pair, clusters=clusters)
     line = compared({"comparison": "share of M2IB's time that NIB saves"}, saved, ">", 0.5)
     return judge("nib-06", [line], remark="; printed: 64 %")
 
@@ -191,8 +190,8 @@ def nib_07(seconds: dict[str, np.ndarray], *, clusters=None) -> Verdict:
     lines = []
     for rival in RIVALS:
         times = np.asarray(seconds[rival], float)
-        ratio = jackknife(lambda a, b: a.sum() / b.sum(), times, own, clusters=clusters)
-        lines.append(compared({"comparison": f"{rival}'s time over NIB's"}, ratio, ">", 1))
+        found = jackknife(ratio, times, own, clusters=clusters)
+        lines.append(compared({"comparison": f"{rival}'s time over NIB's"}, found, ">", 1))
     return judge("nib-07", lines, remark="; printed: Chefer is faster on two sets")
 
 
@@ -512,8 +511,7 @@ def no_worse(swept: pd.DataFrame, side: str, metric: str, usual: str, other: str
     most, what = NO_WORSE[metric], {"comparison": f"{side} {metric}: {usual} - {other}"}
     if metric == "conf-drop":
         what = {"comparison": f"{side} {metric}: {usual} over {other}"}
-        ratio = jackknife(lambda a, b: a.sum() / b.sum(), a, b, clusters=clusters)
-        return compared(what, ratio, "<", most)
+        return compared(what, jackknife(ratio, a, b, clusters=clusters), "<", most)
     among = (-100.0, 0.0, 100.0) if metric == "conf-incr" else None
     return compared(what, a - b, ">", -most, clusters=clusters, among=among)
 
@@ -614,7 +612,7 @@ def nib_31(table: pd.DataFrame | None = None) -> Verdict:
     """NIB's IoU on captioned aerial pictures lies above that of random maps; without a table of
     such pictures it cannot be tested here."""
     if table is None:
-        return untestable("nib-31", row_of("nib-31").embedded.removeprefix("no: "))
+        return untestable("nib-31")
     return by_rule("nib-31", table, "iou: nib > random")
 
 

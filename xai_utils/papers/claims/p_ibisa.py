@@ -6,12 +6,14 @@ The first sentence of a docstring says what decides the claim.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from ...stats import jackknife
 from ..statistics import (
+    UNTESTABLE,
     Verdict,
     by_rule,
     compared,
@@ -19,7 +21,6 @@ from ..statistics import (
     exact,
     judge,
     paired,
-    row_of,
     untestable,
 )
 
@@ -81,8 +82,7 @@ def of_captions(found: Verdict, stand_in: bool) -> Verdict:
     if not stand_in:
         return found
     needs = found.claim.embedded.removeprefix("no: ")
-    why = f"{needs}; with the stand-in: {found.outcome} ({found.why})"
-    return untestable(found.claim.id, why, found.evidence, n=found.n)
+    return untestable(found.claim.id, f"{needs}; with the stand-in", but=found)
 
 
 def p_ibisa_07(table: pd.DataFrame) -> Verdict:
@@ -168,7 +168,7 @@ def by_those_who_know(claim: str, table: pd.DataFrame, hits: dict) -> Verdict:
     left_out = ", ".join(told[name] for name in blind)
     if len(blind) == len(models):
         why = f"no encoder has learned to tell the things apart, k-NN accuracy: {left_out}"
-        return untestable(claim, why, lines.values(), n=min(line["n"] for line in lines.values()))
+        return replace(judge(claim, list(lines.values())), outcome=UNTESTABLE, why=why)
     remark = f"; left out, as k-NN finds nothing learned: {left_out}" if blind else ""
     rule = "energy-in-mask: p-ibisa > centred-gaussian, p-ibisa-untrained"
     return by_rule(claim, table[~table.model.isin(blind)], rule, remark=remark)
@@ -419,4 +419,4 @@ def p_ibisa_30(hits: Sequence[float], energies: dict[str, pd.DataFrame]) -> Verd
 
 def p_ibisa_31() -> Verdict:
     """Nothing decides: that texts are left out is a limit that the authors state, not a result."""
-    return untestable("p-ibisa-31", row_of("p-ibisa-31").embedded.removeprefix("no: "))
+    return untestable("p-ibisa-31")
