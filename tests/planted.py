@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 import xai_utils as xu
-from xai_utils.models.vision import frozen
+from xai_utils.models.wrapping import frozen
 from xai_utils.types import ImageEncoder, Parts, TextEncoder
 
 SIDE, CELL, WORD = 32, 6, "cat"

@@ -108,6 +108,7 @@ class Encoder:
                    why
     weights        name -> parameter, everything that training has set; models/weights.py lends them
                    out for change
+    dtype          of the weights and of everything inside; inputs are cast to it
     """
 
     name: str
@@ -117,6 +118,7 @@ class Encoder:
     parts: Parts | None = None
     no_split: str = "the kit does not know how it is built up"
     weights: dict[str, torch.nn.Parameter] = field(default_factory=dict)
+    dtype: torch.dtype = torch.float32
 
     @property
     def best_batch(self) -> int | None:

@@ -18,7 +18,8 @@ from .published import CARRIED, CHECKPOINTS, PAPER_NAMES, one_line, published, w
 from .strategies import NAMES as STRATEGY_NAMES
 from .strategies import strategy_encoder
 from .text import wrap_bert
-from .vision import rescaled, wrap_callable, wrap_timm
+from .vision import wrap_timm
+from .wrapping import rescaled, wrap_callable
 
 EMBEDDED = {
     "conse-lite0": conse_lite0,

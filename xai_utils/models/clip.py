@@ -6,7 +6,8 @@ from torch import nn
 from ..images import image_transform
 from ..types import DualEncoder, ImageEncoder, Parts, TextEncoder, words
 from .text import weighted
-from .vision import chain, checked, device_of, frozen, probe_image, timm_parts
+from .vision import timm_parts
+from .wrapping import chain, checked, device_of, frozen, probe_image
 
 
 def wrap_open_clip(model: nn.Module, tokenizer, name: str = "open_clip") -> DualEncoder:

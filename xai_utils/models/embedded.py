@@ -28,7 +28,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from ..data.cache import prepared
 from ..types import DualEncoder, ImageEncoder, Parts, TextEncoder
 from .text import wrap_bert
-from .vision import chain, wrap_timm
+from .vision import wrap_timm
+from .wrapping import chain
 
 TRAINED = Path(__file__).parent / "trained"
 TEMPERATURE = 1.5  # of the softmax over the 1000 classes

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ..types import Parts, TextEncoder, words
-from .vision import device_of, frozen
+from .wrapping import device_of, frozen
 
 
 def weighted(embed, ids, weight, blank):
