@@ -1,8 +1,11 @@
 """Checks that ask for no kind of encoder: each raises one error that names the argument, what came
 and what was wanted."""
 
-from collections.abc import Iterable
+import math
+import numbers
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,8 +27,9 @@ def check_images(images: Tensor, name: str, size: tuple[int, int] | None) -> Non
         )
 
 
-def check_texts(texts: list[str]) -> None:
-    if isinstance(texts, str) or not isinstance(texts, Iterable):
+def check_texts(texts: Iterable[str]) -> list[str]:
+    """The texts as a list, which a generator could be walked through only once."""
+    if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable):
         raise TypeError(f"texts must be a list of strings, got {texts!r}")
     texts = list(texts)
     if not texts:
@@ -35,6 +39,7 @@ def check_texts(texts: list[str]) -> None:
             raise TypeError(f"texts[{i}] must be a string, got {type(text).__name__}")
         if not text.strip():
             raise ValueError(f"texts[{i}] is empty")
+    return texts
 
 
 def check_finite(name: str, value: Tensor) -> None:
@@ -45,19 +50,79 @@ def check_finite(name: str, value: Tensor) -> None:
 
 
 def check_number(
-    name: str, value: float, low: float, *, integer: bool = False, above: bool = False
+    name: str,
+    value: float,
+    low: float,
+    high: float = math.inf,
+    *,
+    integer: bool = False,
+    above: bool = False,
 ) -> None:
-    kind = int if integer else (int, float)
-    good = (
-        isinstance(value, kind)
-        and not isinstance(value, bool)
-        and (value > low if above else value >= low)
-    )
-    if not good or value != value or value == float("inf"):
-        wanted = (
-            f"{'an integer' if integer else 'a number'} {'above' if above else 'of at least'} {low}"
+    """A finite number, Python's or numpy's, from `low` (above: more than that) to `high`."""
+    kind = numbers.Integral if integer else numbers.Real
+    good = isinstance(value, kind) and not isinstance(value, (bool, np.bool_))
+    good = good and (integer or math.isfinite(value))
+    if good and value <= high and (value > low if above else value >= low):
+        return
+    raise ValueError(f"{name} must be {wanted_number(low, high, integer, above)}, got {value!r}")
+
+
+def wanted_number(low: float, high: float, integer: bool, above: bool) -> str:
+    kind = "an integer" if integer else "a number"
+    if high < math.inf:
+        return (
+            f"{kind} {'above' if above else 'from'} {low} {'and up to' if above else 'to'} {high}"
         )
-        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+    return f"{kind} {'above' if above else 'of at least'} {low}"
+
+
+def check_seed(value: int, name: str = "seed") -> None:
+    check_number(name, value, 0, 2**32 - 1, integer=True)
+
+
+def check_flag(name: str, value: bool) -> None:
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+
+
+def check_choice(name: str, value: str, choices: Collection[str]) -> None:
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_embedding(h: Tensor, name: str, rows: int) -> None:
+    """What a model returned for `rows` inputs: one floating tensor (rows, D), finite.
+
+    Whether it is finite is asked on a CPU only, where the answer does not wait for the device;
+    elsewhere what is computed from it is checked at the end.
+    """
+    if not isinstance(h, Tensor):
+        raise TypeError(
+            f"{name} must return one (B, D) tensor, got {type(h).__name__}{fields_of(h)}"
+        )
+    if h.ndim != 2 or h.shape[0] != rows or not h.shape[1]:
+        raise ValueError(
+            f"{name} must return one embedding (D,) for each input, so ({rows}, D) for {rows}, got"
+            f" {tuple(h.shape)}"
+        )
+    if not h.is_floating_point():
+        raise TypeError(f"{name} must return floating point embeddings, got {h.dtype}")
+    if h.device.type == "cpu" and not torch.stack(h.detach().aminmax()).isfinite().all():
+        raise ValueError(f"{name} returned NaN or infinite values for inputs that are finite")
+
+
+def fields_of(output) -> str:
+    """Which fields of a model's output hold tensors, for those who have to choose one."""
+    if isinstance(output, Mapping):
+        named = {f"[{key!r}]": value for key, value in output.items()}
+    elif isinstance(output, Sequence) and not isinstance(output, (str, bytes)):
+        named = {f"[{i}]": value for i, value in enumerate(output)}
+    else:
+        named = {f".{key}": value for key, value in getattr(output, "__dict__", {}).items()}
+    shapes = [f"{k} {tuple(v.shape)}" for k, v in named.items() if isinstance(v, Tensor)]
+    if not shapes:
+        return ""
+    return f" with {', '.join(shapes[:6])}: wrap a function that returns the one you mean"
 
 
 def check_map(map: Tensor, inputs: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .checks import check_images, check_texts
+from .checks import check_embedding, check_images, check_number, check_texts
 
 SPECIAL = (1, 1)  # tokens in front of a text's words and behind them, as BERT and CLIP have them
 
@@ -75,8 +75,8 @@ class Split:
     """An encoder cut in two at the input of block `layer`: `suffix(prefix(x)) == encoder(x)`, bit
     for bit on a CPU.
 
-    prefix(inputs) -> z        (B, T, width) for token models, (B, C, h, w) for CNNs; of texts a
-                               Latent
+    prefix(inputs) -> z        (B, T, width) for token models, (B, C, h, w) for CNNs, float32 (of
+                               a float64 model float64); of texts a Latent
     suffix(z, like=None, rows=None) -> (B, D)
                                `z` may be changed; then `like` names the prefix's own z, which text
                                needs to know the real tokens. Row k of z stems from sample rows[k]
@@ -94,10 +94,34 @@ class Split:
     channel_dim: int
 
 
+HALF_SCALE = 2**8  # on gradients inside float16 models, where small ones would become 0
+
+
+class ScaledGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, scale):
+        ctx.scale = scale
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * ctx.scale, None
+
+
+def scaled_gradient(x: Tensor, scale: float) -> Tensor:
+    """x, whose gradient is multiplied by `scale` on its way back."""
+    return ScaledGradient.apply(x, scale)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """A frozen model in eval mode: `encoder(inputs) -> (B, D)`. Made by `load_model` or `wrap`,
-    never by hand.
+    """A frozen model in eval mode: `encoder(inputs) -> (B, D)` float32. Made by `load_model` or
+    `wrap`, never by hand.
+
+    Whatever the model's own dtype, inputs are cast to it and what leaves it is float32. The model
+    never gets the caller's own tensor, which it might change in place. Calls raise TypeError or
+    ValueError where it does not return one finite floating point (B, D) tensor, and where a
+    gradient is asked for that it does not give.
 
     depth          number of blocks; `split(layer)` takes 0..depth, `depth` being the output of the
                    last block
@@ -133,8 +157,10 @@ class Encoder:
         return self.layer_at(9 / 12)
 
     def layer_at(self, share: float) -> int:
-        """The layer at a share of the depth: `layer_at(10 / 12)` is 10 of 12 blocks, 5 of 6."""
-        return round(self.depth * share)
+        """The layer at a share of the depth: `layer_at(10 / 12)` is 10 of 12 blocks, 5 of 6. Only
+        a share of 1 lies behind the last block."""
+        last = self.depth if share == 1 else max(0, self.depth - 1)
+        return min(round(self.depth * share), last)
 
     def _check_layer(self, layer: int) -> None:
         if self.parts is None:
@@ -142,10 +168,29 @@ class Encoder:
                 f"{self.name} has no split: {self.no_split}. Methods that need only the input still"
                 " work."
             )
-        if not isinstance(layer, int) or not 0 <= layer <= self.depth:
+        check_number("layer", layer, 0, self.depth, integer=True)
+
+    def _enter(self, x: Tensor) -> Tensor:
+        """`x` in the model's own dtype, never the caller's own tensor."""
+        entered = x.to(self.device, self.dtype)
+        entered = entered.clone() if entered.data_ptr() == x.data_ptr() else entered
+        return scaled_gradient(entered, 1 / HALF_SCALE) if self.dtype == torch.float16 else entered
+
+    def _leave(self, h, rows: int, given: Tensor | None) -> Tensor:
+        """What the model made of `rows` inputs, as float32; `given` is the tensor whose gradient
+        may be asked for."""
+        check_embedding(h, self.name, rows)
+        wanted = torch.is_grad_enabled() and given is not None and given.requires_grad
+        if wanted and not h.requires_grad:
             raise ValueError(
-                f"layer must be an integer from 0 to {self.depth} for {self.name}, got {layer!r}"
+                f"{self.name} gives no gradient with respect to its input: it runs under"
+                " torch.no_grad, detaches, rounds or is quantised. rise, sbsm and kernel_shap need"
+                " none"
             )
+        return scaled_gradient(h.float(), HALF_SCALE) if self.dtype == torch.float16 else h.float()
+
+    def _latent(self, z: Tensor) -> Tensor:
+        return z.to(torch.promote_types(z.dtype, torch.float32))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,23 +217,28 @@ class ImageEncoder(Encoder):
     tokens: tuple[int, tuple[int, int]] | None = None
     channels_last: bool = False
 
+    def logits(self, h: Tensor) -> Tensor:
+        """What the head makes of embeddings, (B, D) -> (B, classes) float32."""
+        return self.head(h.to(self.dtype)).float()
+
     @property
     def best_batch(self) -> int | None:
         return 4 if self.channels_last and self.device.type == "cpu" else None
 
     def __call__(self, images: Tensor) -> Tensor:
         x = self._prepare(images)
-        if self.parts is None:
-            return self.whole(x)
-        z = self.parts.stem(x)
-        for block in self.parts.blocks:
-            z = block(z)
-        return self.parts.tail(z)
+        h = self.whole(x) if self.parts is None else self._pieces(self.parts.stem(x), 0)
+        return self._leave(h, len(x), images)
 
     def _prepare(self, images: Tensor) -> Tensor:
         check_images(images, self.name, self.image_size)
-        x = images.to(self.device)
+        x = self._enter(images)
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
+
+    def _pieces(self, z: Tensor, layer: int) -> Tensor:
+        for block in self.parts.blocks[layer:]:
+            z = block(z)
+        return self.parts.tail(z)
 
     def split(self, layer: int) -> Split:
         self._check_layer(layer)
@@ -197,12 +247,10 @@ class ImageEncoder(Encoder):
             z = self.parts.stem(self._prepare(images))
             for block in self.parts.blocks[:layer]:
                 z = block(z)
-            return z
+            return self._latent(z)
 
         def suffix(z, like=None, rows=None):
-            for block in self.parts.blocks[layer:]:
-                z = block(z)
-            return self.parts.tail(z)
+            return self._leave(self._pieces(self._enter(z), layer), len(z), z)
 
         def to_map(scores, like=None):
             if self.tokens is not None:
@@ -234,9 +282,9 @@ class TextEncoder(Encoder):
     causal: bool = False
 
     def __call__(self, texts: list[str]) -> Tensor:
-        check_texts(texts)
+        texts = check_texts(texts)
         if self.parts is None:
-            return self.whole(texts)
+            return self._leave(self.whole(texts), len(texts), None)
         ids, valid, _ = self.tokenize(texts)
         return self.encode_ids(ids, valid)
 
@@ -248,8 +296,11 @@ class TextEncoder(Encoder):
         self, ids: Tensor, valid: Tensor, weight: Tensor | None = None, blank: int | None = None
     ) -> Tensor:
         """Token ids (B, T) -> (B, D); `valid`, `weight` and `blank` as in Parts."""
-        z = self.parts.stem(ids, weight, blank)
-        for block in self.parts.blocks:
+        z = self.parts.stem(ids, weight if weight is None else self._enter(weight), blank)
+        return self._leave(self._pieces(z, valid, 0), len(ids), weight)
+
+    def _pieces(self, z: Tensor, valid: Tensor, layer: int) -> Tensor:
+        for block in self.parts.blocks[layer:]:
             z = block(z, valid)
         return self.parts.tail(z, valid)
 
@@ -257,21 +308,18 @@ class TextEncoder(Encoder):
         self._check_layer(layer)
 
         def prefix(texts):
-            check_texts(texts)
-            ids, valid, _ = self.tokenize(texts)
+            ids, valid, _ = self.tokenize(check_texts(texts))
             z = self.parts.stem(ids)
             for block in self.parts.blocks[:layer]:
                 z = block(z, valid)
-            z = z.as_subclass(Latent)
+            z = self._latent(z).as_subclass(Latent)
             z.valid = valid
             return z
 
         def suffix(z, like=None, rows=None):
             valid = real_tokens(z if like is None else like)
             valid = valid.repeat(len(z) // len(valid), 1) if rows is None else valid[rows]
-            for block in self.parts.blocks[layer:]:
-                z = block(z, valid)
-            return self.parts.tail(z, valid)
+            return self._leave(self._pieces(self._enter(z), valid, layer), len(z), z)
 
         def to_map(scores, like=None):
             valid = real_tokens(scores if like is None else like)
