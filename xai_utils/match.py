@@ -16,11 +16,30 @@ def match(encoder, h: Tensor, targets: Tensor, *, logit: bool = False) -> Tensor
     """
     targets = targets.to(h.device)
     if targets.ndim == 2:
-        if h.shape[1] != targets.shape[1]:
-            raise ValueError(
-                f"targets have {targets.shape[1]} dimensions, {encoder.name} embeds into"
-                f" {h.shape[1]}"
-            )
+        check_width(encoder, h, targets)
         return F.cosine_similarity(h, targets.to(h))
-    logits = encoder.head(h)
-    return (logits if logit else logits.softmax(1)).gather(1, targets[:, None])[:, 0]
+    logits = encoder.logits(h)
+    return (logits if logit else probabilities(logits)).gather(1, targets[:, None])[:, 0]
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """(r, classes): softmax; of a single logit, which a softmax would call certain whatever it is,
+    the sigmoid."""
+    return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
+
+
+def log_probabilities(logits: Tensor) -> Tensor:
+    """The logarithm of `probabilities`."""
+    return F.logsigmoid(logits) if logits.shape[1] == 1 else logits.log_softmax(1)
+
+
+def leading(logits: Tensor) -> Tensor:
+    """The class that leads, (r,); of a single logit 0 where it is above 0, else -1: none."""
+    return (logits[:, 0] > 0).long() - 1 if logits.shape[1] == 1 else logits.argmax(1)
+
+
+def check_width(encoder, h: Tensor, targets: Tensor) -> None:
+    if h.shape[1] != targets.shape[1]:
+        raise ValueError(
+            f"targets have {targets.shape[1]} dimensions, {encoder.name} embeds into {h.shape[1]}"
+        )

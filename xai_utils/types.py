@@ -217,6 +217,15 @@ class ImageEncoder(Encoder):
     tokens: tuple[int, tuple[int, int]] | None = None
     channels_last: bool = False
 
+    @property
+    def classes(self) -> int:
+        """How many the head tells apart."""
+        known = getattr(self.head, "out_features", None)
+        if known is None:
+            with torch.no_grad():
+                known = self.logits(torch.zeros(1, self.dim or 1, device=self.device)).shape[1]
+        return known
+
     def logits(self, h: Tensor) -> Tensor:
         """What the head makes of embeddings, (B, D) -> (B, classes) float32."""
         return self.head(h.to(self.dtype)).float()

@@ -74,6 +74,6 @@ def confident(
     found, samples = [], iter(dataset)
     while len(found) < n and (sample := next(samples, None)):
         x = encoder.transform(sample.image)[None]
-        if encoder.head(encoder(x)).softmax(1).max() >= least:
+        if encoder.logits(encoder(x)).softmax(1).max() >= least:
             found.append(sample)
     return found

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ..arguments import check_call
 from ..batching import row_groups
-from ..checks import check_number
+from ..checks import check_flag, check_number, check_seed
 from ..types import Attribution, Encoder
+from .base import method
 from .bottleneck import optimise_gates, own_noise
 
 EPS = 1e-6  # eps_f and eps_g
@@ -26,6 +27,7 @@ NETWORKS = {  # Table 7: sizes of the hidden layers, activation
 }
 
 
+@method
 def adaib(
     encoder: Encoder,
     inputs,
@@ -78,7 +80,7 @@ def adaib(
     loss against swapped captions: scaled 0.22, 0.81; closed 0.16, 0.61; mlp 0.09, 0.82; M2IB 0.19,
     0.81, and at the mean beta_eff of scaled, 0.19: 0.22, 0.76.
     """
-    check_call(encoder, inputs, targets, texts=True)
+    inputs, targets = check_call(encoder, inputs, targets, texts=True)
     check_options(
         f,
         g,
@@ -86,6 +88,9 @@ def adaib(
         dict(sigma=sigma, lr=lr, tau=tau, beta=beta),
         clip,
     )
+    check_flag("normalise", normalise)
+    check_flag("noise", noise)
+    check_seed(seed)
     split = encoder.split(encoder.layer_at(10 / 12) if layer is None else layer)
 
     def embed(rows, i):
@@ -93,7 +98,7 @@ def adaib(
 
     with torch.no_grad():
         z = split.prefix(inputs)
-        copies, targets = copies if noise else 1, targets.to(z)
+        copies = copies if noise else 1
         h = (
             [embed(z[i], i) for i in row_groups(encoder, len(z), 1, chunk)]
             if isinstance(f, str)

@@ -11,9 +11,10 @@ from ..arguments import check_call
 from ..batching import progress, row_groups
 from ..checks import check_number
 from ..corruption import REFERENCES, reference_image
-from ..match import match
+from ..match import match, probabilities
 from ..models.training import loop
 from ..types import Attribution, ImageEncoder
+from .base import method
 from .explainers import Explainer, standard
 from .soft_sort import levels, soft_topk
 
@@ -81,7 +82,7 @@ def train_explainer(
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         x = ((pictures[rows].float() / 255 - mean) / std).to(encoder.device)
         with torch.no_grad():
-            p = encoder.head(encoder(x)).softmax(1).cpu()
+            p = probabilities(encoder.logits(encoder(x))).cpu()
         classes = torch.multinomial(p.square(), 1, generator=generator)[:, 0].to(x.device)
         k = levels(grid**2, s, 0.02 + 0.96 * float(torch.rand(1, generator=generator)))
         m = soft_topk(explainer(x, classes), k, tau=tau, noise=noise, seed=seed * 1_000_003 + step)
@@ -122,6 +123,7 @@ def check_trainable(encoder, pictures, batch) -> None:
         raise ValueError(f"pictures must be at least a batch of {batch}, got {len(pictures)}")
 
 
+@method
 def aha(
     encoder: ImageEncoder,
     inputs: Tensor,
@@ -156,7 +158,7 @@ def aha(
     before the first step and after each. cost: 1 pass of the explainer's backbone, and for each
     step 6 s passes of the encoder forward and as many backward.
     """
-    check_call(encoder, inputs, targets, classes=True)
+    inputs, targets = check_call(encoder, inputs, targets, classes=True)
     if not isinstance(explainer, Explainer):
         raise TypeError(
             "explainer must come from load_explainer or train_explainer, got"
@@ -168,7 +170,7 @@ def aha(
         check_number(name, value, 1, integer=True)
     for name, value in dict(tau=tau, lr=lr).items():
         check_number(name, value, 0, above=True)
-    x, targets = inputs.detach().to(encoder.device), targets.to(encoder.device)
+    x = inputs
     with torch.no_grad():
         a = explainer(x.to(explainer.backbone.device), targets.to(explainer.backbone.device)).to(
             x

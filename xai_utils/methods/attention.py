@@ -21,8 +21,10 @@ from ..checks import check_number
 from ..match import match
 from ..models.attention import allowed_tokens, attention_blocks
 from ..types import Attribution, Encoder, Latent
+from .base import method
 
 
+@method
 def attention_rollout(encoder: Encoder, inputs, targets: Tensor, *, chunk: int = 64) -> Attribution:
     """Where information can flow from (Abnar and Zuidema 2020): p (A_L + I)/2 ... (A_1 + I)/2, A
     averaged over heads.
@@ -41,6 +43,7 @@ def attention_rollout(encoder: Encoder, inputs, targets: Tensor, *, chunk: int =
     return read(encoder, inputs, targets, roll, 0, chunk, unit="share of attention", backwards=0)
 
 
+@method
 def chefer(
     encoder: Encoder, inputs, targets: Tensor, *, first: int = 0, chunk: int = 64
 ) -> Attribution:
@@ -68,6 +71,7 @@ def chefer(
     return read(encoder, inputs, targets, relevance, first, chunk)
 
 
+@method
 def ag_cam(encoder: Encoder, inputs, targets: Tensor, *, chunk: int = 64) -> Attribution:
     """Attention-guided CAM (Leem and Seo, AAAI 2024): p sum over blocks and heads of sigmoid(q
     k'/sqrt d) (G_l)+.
@@ -85,6 +89,7 @@ def ag_cam(encoder: Encoder, inputs, targets: Tensor, *, chunk: int = 64) -> Att
     return read(encoder, inputs, targets, guided, 0, chunk)
 
 
+@method
 def legrad(
     encoder: Encoder, inputs, targets: Tensor, *, first: int = 0, chunk: int = 64
 ) -> Attribution:
@@ -114,6 +119,7 @@ def legrad(
     return read(encoder, inputs, targets, layerwise, first, chunk)
 
 
+@method
 def attention_saliency(
     encoder: Encoder, inputs, targets: Tensor, *, chunk: int = 64
 ) -> Attribution:
@@ -127,6 +133,7 @@ def attention_saliency(
     return read(encoder, inputs, targets, absolute, -1, chunk)
 
 
+@method
 def attention_fast_ig(encoder: Encoder, inputs, targets: Tensor, *, chunk: int = 64) -> Attribution:
     """What NIB's released code calls FastIG: p mean over heads of G A, the last block; signed. As
     in `chefer`."""
@@ -166,13 +173,10 @@ def read(
 ) -> Attribution:
     """Run `job` on groups of samples at the input of block `first`; it gives (b, 1, T), one score
     per token."""
-    check_call(encoder, inputs, targets, texts=True, classes=True)
+    inputs, targets = check_call(encoder, inputs, targets, texts=True, classes=True)
     check_number("chunk", chunk, 1, integer=True)
     blocks, depth = attention_blocks(encoder), encoder.depth
-    if not isinstance(first, int) or not -depth <= first < depth:
-        raise ValueError(
-            f"first must be a block of {encoder.name}, 0 to {depth - 1}, got {first!r}"
-        )
+    check_number("first", first, -depth, depth - 1, integer=True)
     split, end = encoder.split(first % depth), encoder.split(depth)
     scores = []
     with torch.no_grad():

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from ..batching import progress, row_groups
-from ..match import match
+from ..match import log_probabilities, match
 from ..types import Encoder, Latent
 
 
@@ -31,7 +31,7 @@ def log_match(encoder: Encoder, h: Tensor, targets: Tensor) -> Tensor:
     the cross-entropy; for (r, D) embeddings the cosine."""
     if targets.ndim == 2:
         return match(encoder, h, targets)
-    return encoder.head(h).log_softmax(1).gather(1, targets[:, None])[:, 0]
+    return log_probabilities(encoder.logits(h)).gather(1, targets[:, None])[:, 0]
 
 
 def real_elements(z: Tensor) -> Tensor:

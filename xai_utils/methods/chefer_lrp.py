@@ -11,8 +11,10 @@ from ..checks import check_number
 from ..models.attention import AttentionBlock, attention_blocks
 from ..types import Attribution, ImageEncoder
 from .attention import gradients
+from .base import method
 
 
+@method
 def chefer_lrp(
     encoder: ImageEncoder, inputs: Tensor, targets: Tensor, *, chunk: int = 64
 ) -> Attribution:
@@ -30,7 +32,7 @@ def chefer_lrp(
     left out. Where the paper leaves it open: normalisations, GELU and softmax pass relevance on as
     it is, biases take none.
     """
-    check_call(encoder, inputs, targets, classes=True)
+    inputs, targets = check_call(encoder, inputs, targets, classes=True)
     check_number("chunk", chunk, 1, integer=True)
     if targets.ndim != 1:
         raise ValueError(
@@ -56,7 +58,7 @@ def one_group(encoder, z: Tensor, blocks: list[AttentionBlock], classes: Tensor)
     norm, readout = encoder.parts.last
 
     def logit(n):
-        return encoder.head(readout(n)).gather(1, classes[:, None])[:, 0]
+        return encoder.logits(readout(n)).gather(1, classes[:, None])[:, 0]
 
     states = [z]
     with torch.no_grad():

@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from ..arguments import check_call
-from ..checks import check_number
+from ..checks import check_number, check_seed
 from ..types import Attribution, Encoder, ImageEncoder, TextEncoder
+from .base import method
 from .masks import upsample
 
 
+@method
 def random_map(
     encoder: Encoder, inputs, targets: Tensor, *, cells: int = 7, seed: int = 0
 ) -> Attribution:
@@ -22,8 +24,9 @@ def random_map(
     the same alone and in a batch. Shapes as in `p_ibisa`; costs no passes. For texts (B strings)
     the map is (B, T), one N(0, 1) score per token.
     """
-    check_call(encoder, inputs, targets, texts=True, classes=True)
+    inputs, targets = check_call(encoder, inputs, targets, texts=True, classes=True)
     check_number("cells", cells, 1, integer=True)
+    check_seed(seed)
     if isinstance(encoder, TextEncoder):
         tokens = encoder.tokenize(inputs)[2]
         map = torch.full((len(tokens), max(len(words) for words in tokens)), float("nan"))
@@ -52,18 +55,20 @@ def own_generator(content: bytes, seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(zlib.crc32(content, seed))
 
 
+@method
 def ones_map(encoder: ImageEncoder, inputs: Tensor, targets: Tensor) -> Attribution:
     """1 everywhere: the whole image is kept. Shapes as in `p_ibisa`; costs no passes."""
-    check_call(encoder, inputs, targets, classes=True)
+    inputs, targets = check_call(encoder, inputs, targets, classes=True)
     map = torch.ones(len(inputs), *inputs.shape[-2:])
     return Attribution(map=map, unit="none", signed=False, cost=dict(forwards=0, backwards=0))
 
 
+@method
 def centred_gaussian(encoder: ImageEncoder, inputs: Tensor, targets: Tensor) -> Attribution:
     """A blob in the middle, exp(-r^2 / 2 s^2) with s a quarter of each side: what a guess without
     looking scores, since objects tend to be in the middle. Shapes as in `p_ibisa`; costs no
     passes."""
-    check_call(encoder, inputs, targets, classes=True)
+    inputs, targets = check_call(encoder, inputs, targets, classes=True)
     rows, columns = (
         torch.exp(-8 * torch.linspace(-0.5, 0.5, size) ** 2) for size in inputs.shape[-2:]
     )

@@ -4,11 +4,13 @@ import torch
 from torch import Tensor
 
 from ..arguments import check_call
-from ..checks import check_number
+from ..checks import check_flag, check_number
 from ..types import Attribution, Encoder, TextEncoder
+from .base import method
 from .gradients import finished, gradient, unit
 
 
+@method
 def grad_cam(
     encoder: Encoder,
     inputs,
@@ -35,17 +37,16 @@ def grad_cam(
     cells. cost: one pass each way. A map is 0 everywhere where no place speaks for the target.
     Class and end tokens are left out of the mean, as they are out of the map: the paper knows none.
     """
-    check_call(encoder, inputs, targets, texts=True, classes=True)
+    inputs, targets = check_call(encoder, inputs, targets, texts=True, classes=True)
     check_number("chunk", chunk, 1, integer=True)
-    if not isinstance(pool, bool):
-        raise ValueError(f"pool must be True or False, got {pool!r}")
+    check_flag("pool", pool)
     if layer is None:
         is_cnn = not isinstance(encoder, TextEncoder) and encoder.tokens is None
         layer = encoder.depth if is_cnn else encoder.layer_at(10 / 12)
     split = encoder.split(layer)
     with torch.no_grad():
         z = split.prefix(inputs)
-    w = gradient(encoder, split, z, targets.to(z.device), chunk, logit=True)
+    w = gradient(encoder, split, z, targets, chunk, logit=True)
     if pool:
         inside, places = shown(encoder, z), (2, 3) if split.channel_dim == 1 else 1
         w = (w * inside).sum(places, keepdim=True) / inside.sum(places, keepdim=True)  # Eq. 1

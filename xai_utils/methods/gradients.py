@@ -8,8 +8,10 @@ from ..batching import progress, row_groups
 from ..checks import check_number
 from ..match import match
 from ..types import Attribution, Encoder, Split, TextEncoder
+from .base import method
 
 
+@method
 def saliency(encoder: Encoder, inputs, targets: Tensor, *, chunk: int = 64) -> Attribution:
     """How steep the score is at each pixel or token (Simonyan et al. 2014, Sec. 3).
 
@@ -32,6 +34,7 @@ def saliency(encoder: Encoder, inputs, targets: Tensor, *, chunk: int = 64) -> A
     return finished(encoder, split, inputs, z, scores, counted, signed=False)
 
 
+@method
 def integrated_gradients(
     encoder: Encoder, inputs, targets: Tensor, *, steps: int = 50, chunk: int = 64
 ) -> Attribution:
@@ -71,6 +74,7 @@ def integrated_gradients(
     )
 
 
+@method
 def fast_ig(encoder: Encoder, inputs, targets: Tensor, *, chunk: int = 64) -> Attribution:
     """Integrated gradients in one pass: input times gradient (X-Gradient, Hesse et al. 2021, Eq.
     6).
@@ -88,6 +92,7 @@ def fast_ig(encoder: Encoder, inputs, targets: Tensor, *, chunk: int = 64) -> At
     return finished(encoder, split, inputs, z, scores, unit(targets, logit=True), signed=True)
 
 
+@method
 def mfaba(
     encoder: Encoder,
     inputs,
@@ -144,7 +149,7 @@ def start(
     layer None: the pixels, with all of the encoder behind them; for texts, which have none, layer
     0.
     """
-    check_call(encoder, inputs, targets, texts=True, classes=True)
+    inputs, targets = check_call(encoder, inputs, targets, texts=True, classes=True)
     check_number("chunk", chunk, 1, integer=True)
     if layer is not None or isinstance(encoder, TextEncoder):
         split = encoder.split(layer or 0)

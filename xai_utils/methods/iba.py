@@ -6,13 +6,15 @@ import torch
 from torch import Tensor
 
 from ..arguments import check_call
-from ..checks import check_finite, check_number
+from ..checks import check_finite, check_number, check_seed
 from ..types import Attribution, Encoder, ImageEncoder
+from .base import method
 from .bottleneck import log_match, optimise_gates, own_noise, real_elements
 
 FLOOR = 0.01  # of s: a channel that does not vary still gets some noise
 
 
+@method
 def iba(
     encoder: Encoder,
     inputs,
@@ -57,13 +59,14 @@ def iba(
     cost: passes of the suffix and one of the prefix. A blur that comes to the border is divided by
     the weights that lie inside; the authors' code pads by reflection.
     """
-    check_call(encoder, inputs, targets, texts=True, classes=True)
+    inputs, targets = check_call(encoder, inputs, targets, texts=True, classes=True)
     for name, value in dict(steps=steps, copies=copies, chunk=chunk).items():
         check_number(name, value, 1, integer=True)
     beta = beta if beta is not None else 10.0 if targets.ndim == 1 else 1.0
     check_number("lr", lr, 0, above=True)
     for name, value in dict(beta=beta, smooth=smooth).items():
         check_number(name, value, 0)
+    check_seed(seed)
     if statistics is not None:
         check_statistics(statistics)
     split = encoder.split(encoder.default_layer if layer is None else layer)
@@ -75,7 +78,6 @@ def iba(
             else given_statistics(statistics, z)
         )
         x = (z - mu) / s  # in units of the noise: N(mu, s^2) becomes N(0, 1)
-    targets = targets.to(z.device)
 
     def fit(rows, i):
         return log_match(encoder, split.suffix(rows * s[i] + mu[i], like=z, rows=i), targets[i])

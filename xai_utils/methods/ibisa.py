@@ -6,13 +6,15 @@ from torch import Tensor
 
 from ..arguments import check_call
 from ..batching import progress, row_groups
-from ..checks import check_number
+from ..checks import check_flag, check_number, check_seed
 from ..match import match
 from ..types import Attribution, ImageEncoder
+from .base import method
 from .bottleneck import log_match
 from .masks import area, grid_size, sample_grids, total_variation, upsample
 
 
+@method
 def ibisa(
     encoder: ImageEncoder,
     inputs: Tensor,
@@ -55,18 +57,16 @@ def ibisa(
     chosen among such readings by the IoU on six scenes, where ten steps from an even mask did as
     well. The regularisers are P-IBISA's.
     """
-    check_call(encoder, inputs, targets, classes=True)
+    inputs, targets = check_call(encoder, inputs, targets, classes=True)
     for name, value in dict(masks=masks, steps=steps, chunk=chunk).items():
         check_number(name, value, 1, integer=True)
     for name, value in dict(lr=lr, alpha=alpha).items():
         check_number(name, value, 0, above=True)
     for name, value in dict(beta=beta, phi=phi).items():
         check_number(name, value, 0)
-    x, targets, size = (
-        inputs.detach().to(encoder.device),
-        targets.detach().to(encoder.device),
-        tuple(inputs.shape[-2:]),
-    )
+    check_flag("each", each)
+    check_seed(seed)
+    x, size = inputs, tuple(inputs.shape[-2:])
     grids = sample_grids(masks, grid_size(size, rate), alpha, seed).to(x)
     if each:
         g = grids.repeat(len(x), 1, 1)  # (B N, h, w)

@@ -7,12 +7,14 @@ from torch import Tensor
 
 from ..arguments import check_call
 from ..batching import progress, row_groups
-from ..checks import check_number
+from ..checks import check_number, check_seed
 from ..types import Attribution, Encoder, TextEncoder
+from .base import method
 from .gradients import unit
 from .sampling import collected, probes
 
 
+@method
 @torch.no_grad()
 def kernel_shap(
     encoder: Encoder,
@@ -44,9 +46,10 @@ def kernel_shap(
     players 2048 samples leave noise: with conse-lite0 the maps of two seeds correlate at 0.46 and
     0.77 for two texts and one scene. Another seed tells how far to trust a map.
     """
-    check_call(encoder, inputs, targets, texts=True, classes=True)
+    inputs, targets = check_call(encoder, inputs, targets, texts=True, classes=True)
     for name, value, low in (("samples", samples, 2), ("cells", cells, 2), ("chunk", chunk, 1)):
         check_number(name, value, low, integer=True)
+    check_seed(seed)
     text = isinstance(encoder, TextEncoder)
     if not text and cells > min(inputs.shape[-2:]):
         raise ValueError(

@@ -5,12 +5,14 @@ import torch
 from torch import Tensor
 
 from ..arguments import check_call
-from ..checks import check_number
+from ..checks import check_flag, check_number, check_seed
 from ..match import match
 from ..types import Attribution, Encoder
+from .base import method
 from .bottleneck import optimise_gates, own_noise
 
 
+@method
 def m2ib(
     encoder: Encoder,
     inputs,
@@ -55,16 +57,18 @@ def m2ib(
     prefix. As in the released code the last step's update is computed and not used. Pixels come
     from cells by `to_map`, bilinear.
     """
-    check_call(encoder, inputs, targets, texts=True)
+    inputs, targets = check_call(encoder, inputs, targets, texts=True)
     for name, value in dict(steps=steps, copies=copies, chunk=chunk).items():
         check_number(name, value, 1, integer=True)
     for name, value in dict(sigma=sigma, lr=lr).items():
         check_number(name, value, 0, above=True)
     check_number("beta", beta, 0)
+    check_flag("noise", noise)
+    check_seed(seed)
     split = encoder.split(encoder.layer_at(10 / 12) if layer is None else layer)
     with torch.no_grad():
         z = split.prefix(inputs)
-    copies, targets = copies if noise else 1, targets.to(z)
+    copies = copies if noise else 1
     draw = (
         own_noise(z, copies, seed)
         if noise

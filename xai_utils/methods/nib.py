@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..arguments import check_call
 from ..batching import row_groups
 from ..checks import check_number
+from ..match import match
+from ..numerics import in_float32
 from ..types import Attribution, Encoder, Latent, Split
+from .base import method
 
 
+@method
 @torch.enable_grad()
 def nib(
     encoder: Encoder,
@@ -45,7 +48,7 @@ def nib(
     Unlike the released code, a text is scored against its own image only, whatever else is in the
     batch. What each node contributes is kept by `nib_path`.
     """
-    check_call(encoder, inputs, targets, texts=True)
+    inputs, targets = check_call(encoder, inputs, targets, texts=True)
     for name, value in dict(steps=steps, chunk=chunk).items():
         check_number(name, value, 1, integer=True)
     split = encoder.split(encoder.default_layer if layer is None else layer)
@@ -53,7 +56,7 @@ def nib(
         z = split.prefix(inputs)
     t = torch.arange(steps + 1, device=z.device) / steps
     scores, similarity = torch.zeros_like(z), torch.zeros(len(z), steps + 1, device=z.device)
-    for i, k, s, slope in along(encoder, split, z, targets.to(z), t, chunk):
+    for i, k, s, slope in along(encoder, split, z, targets, t, chunk):
         similarity[i, k] = s
         there = (k > 0).view(-1, *[1] * (z.ndim - 1))  # k = 0 is there for S(0) alone
         scores.index_add_(0, i, torch.where(there, slope / steps, 0))
@@ -116,6 +119,7 @@ class Path:
         return ((total - self.change).abs() / self.change.abs()).cpu()
 
 
+@in_float32
 @torch.enable_grad()
 def nib_path(
     encoder: Encoder,
@@ -131,7 +135,7 @@ def nib_path(
 
     The other arguments are those of `nib`.
     """
-    check_call(encoder, inputs, targets, texts=True)
+    inputs, targets = check_call(encoder, inputs, targets, texts=True)
     for n in counts:
         check_number("counts", n, 1, integer=True)
     check_number("chunk", chunk, 1, integer=True)
@@ -142,7 +146,7 @@ def nib_path(
     t = torch.tensor([float(node) for node in nodes], device=z.device)
     slopes = z.new_zeros(len(nodes), *z.sum(split.channel_dim).shape)
     similarity = torch.zeros(len(nodes), len(z), device=z.device)
-    for i, k, s, slope in along(encoder, split, z, targets.to(z), t, chunk):
+    for i, k, s, slope in along(encoder, split, z, targets, t, chunk):
         similarity[k, i] = s
         slopes[k, i] = slope.sum(split.channel_dim)
     return Path(
@@ -161,7 +165,7 @@ def along(
     for rows in row_groups(encoder, len(z), len(t), chunk):
         i, k = rows // len(t), rows % len(t)
         x = (t[k].to(z).view(-1, *[1] * (z.ndim - 1)) * z[i]).requires_grad_()
-        s = F.cosine_similarity(split.suffix(x, like=z, rows=i), targets[i])
+        s = match(encoder, split.suffix(x, like=z, rows=i), targets[i])
         (g,) = torch.autograd.grad(s.sum(), x)
         yield i, k, s.detach(), g * z[i]
 

@@ -8,12 +8,15 @@ from torch import Tensor
 
 from ..arguments import check_call
 from ..batching import progress, row_groups
-from ..checks import check_number
+from ..checks import check_choice, check_number, check_seed
+from ..match import check_width
 from ..types import Attribution, Encoder, TextEncoder
+from .base import method
 from .masks import area, grid_size, sample_grids, total_variation, upsample
 from .p_ibisa_inputs import each_text, masked_images
 
 
+@method
 def p_ibisa(
     encoder: Encoder,
     inputs,
@@ -75,7 +78,7 @@ def p_ibisa(
     0.1; notebook 10 shows what the other readings do. The grid is optimised, not the full-size
     mask, and k counts the channels.
     """
-    check_call(encoder, inputs, targets, texts=True)
+    inputs, targets = check_call(encoder, inputs, targets, texts=True)
     text = isinstance(encoder, TextEncoder)
     for name, value in dict(masks=masks, steps=steps, chunk=chunk).items():
         check_number(name, value, 1, integer=True)
@@ -91,12 +94,11 @@ def p_ibisa(
     for name, value in dict(t_min=t_min, k=k).items():
         if value is not None:
             check_number(name, value, 0, above=True)
-    if why not in ("similar", "different", "contrast"):
-        raise ValueError(f'why must be "similar", "different" or "contrast", got {why!r}')
-    if align not in ("cosine", "mse") or (align == "mse" and why != "similar"):
-        raise ValueError(
-            f'align must be "cosine", or "mse" with why="similar", got {align!r} with why={why!r}'
-        )
+    check_choice("why", why, ("similar", "different", "contrast"))
+    check_choice("align", align, DISTANCES)
+    if align == "mse" and why != "similar":
+        raise ValueError(f'align must be "cosine" for why={why!r}, got {align!r}')
+    check_seed(seed)
 
     options = dict(
         beta=beta,
@@ -177,7 +179,7 @@ def optimise_grids(
     look  (grids, input of each) -> masks, embeddings; None: `masked_images`
     """
     k, look = k or inputs[0].numel(), look or masked_images(encoder, inputs)  # k = C H W
-    target, b, n = targets.detach().to(encoder.device), len(targets), len(start)
+    target, b, n = targets, len(targets), len(start)
     g = start.to(target).repeat(b, 1, 1)  # (R, h, w)
     w = torch.tensor([0.0, 0.0, 1.0]).to(target).repeat(b * n, 1)  # (R, 3): beta, phi, t
     learned = beta is None
@@ -188,11 +190,7 @@ def optimise_grids(
         for rows in row_groups(encoder, b, n, chunk):
             leaves = [p[rows].requires_grad_() for p in params]
             m, h = look(leaves[0], rows // n)  # (r, H, W), (r, D)
-            if h.shape[1] != target.shape[1]:
-                raise ValueError(
-                    f"targets have {target.shape[1]} dimensions, {encoder.name} embeds into"
-                    f" {h.shape[1]}"
-                )
+            check_width(encoder, h, target)
             a = distance(h, target[rows // n])  # (r,)
             l1, tv = area(m) / k, total_variation(m) / k  # (r,) each
             if learned:

@@ -13,7 +13,7 @@ from .masks import upsample
 def masked_images(encoder: ImageEncoder, x: Tensor) -> Callable:
     """A function from grids (r, h, w) and the image of each (r,) to masks (r, H, W) and embeddings
     (r, D)."""
-    x, size = x.detach().to(encoder.device), tuple(x.shape[-2:])
+    size = tuple(x.shape[-2:])
 
     def look(g, i):
         m = upsample(g, size)  # (r, H, W)

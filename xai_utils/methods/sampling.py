@@ -10,12 +10,14 @@ from torch import Tensor
 
 from ..arguments import check_call
 from ..batching import progress, row_groups
-from ..checks import check_number
+from ..checks import check_number, check_seed
 from ..match import match
 from ..types import Attribution, Encoder, ImageEncoder, TextEncoder
+from .base import method
 from .gradients import unit
 
 
+@method
 @torch.no_grad()
 def rise(
     encoder: Encoder,
@@ -47,14 +49,13 @@ def rise(
     kept. Signed for cosines. cost: N forwards. In the NIB repository a text's masks are 8 soft
     cells over the tokens, special ones among them.
     """
-    check_call(encoder, inputs, targets, texts=True, classes=True)
+    inputs, targets = check_call(encoder, inputs, targets, texts=True, classes=True)
     if masks is None:
         masks = 200 if isinstance(encoder, TextEncoder) else 6000
     for name, value in dict(masks=masks, cells=cells, chunk=chunk).items():
         check_number(name, value, 1, integer=True)
-    check_number("p", p, 0, above=True)
-    if p > 1:
-        raise ValueError(f"p must be a probability, got {p!r}")
+    check_number("p", p, 0, 1, above=True)
+    check_seed(seed)
     maps = []
     for score, shape in progress(probes(encoder, inputs, targets), "RISE"):
         draw, total = (
@@ -68,6 +69,7 @@ def rise(
     return collected(encoder, inputs, maps, unit(targets), forwards=masks, signed=targets.ndim == 2)
 
 
+@method
 @torch.no_grad()
 def sbsm(
     encoder: ImageEncoder,
@@ -95,7 +97,7 @@ def sbsm(
     randomness. cost: one forward for each window and one. The paper's distance is Euclidean; as a
     score we follow the cosine as everywhere else.
     """
-    check_call(encoder, inputs, targets, classes=True)
+    inputs, targets = check_call(encoder, inputs, targets, classes=True)
     height, width = inputs.shape[-2:]
     window = max(1, round(min(height, width) * 50 / 224)) if window is None else window
     stride = max(1, round(min(height, width) * 20 / 224)) if stride is None else stride
@@ -128,11 +130,9 @@ def probes(encoder: Encoder, inputs, targets: Tensor) -> list[tuple[Callable, tu
     An image is multiplied by masks (r, H, W), a text's word embeddings by (r, T); a text is cut to
     its own length first.
     """
-    targets = targets.to(encoder.device)
     if not isinstance(encoder, TextEncoder):
         return [
-            (partial(masked_image, encoder, x, t), x.shape[-2:])
-            for x, t in zip(inputs.to(encoder.device), targets)
+            (partial(masked_image, encoder, x, t), x.shape[-2:]) for x, t in zip(inputs, targets)
         ]
     encoder.split(0)  # says so where the encoder takes no weights
     ids, valid, tokens = encoder.tokenize(inputs)

@@ -93,7 +93,7 @@ def captions_along(
 ) -> list[list[str]]:
     """What is said of each whole picture and after each portion, B lists of steps + 1 captions. The
     five scores share them."""
-    map = check_metric(encoder, inputs, targets, map)
+    inputs, targets, map = check_metric(encoder, inputs, targets, map)
     gone = (removed(one[None], first=first, block=block, steps=steps)[0] for one in map)
     return [captioner(x * (~g[:, None]).to(x)) for x, g in zip(inputs, gone)]
 

@@ -94,7 +94,7 @@ def deletion_drop(
     colour (None: 75), tokens to the padding token (None: 50). A random map takes away as much.
     whole as in `confidence_drop`.
     """
-    check_call(encoder, inputs, targets, texts=True)
+    inputs, targets = check_call(encoder, inputs, targets, texts=True)
     if isinstance(encoder, TextEncoder):
         left = encoder.encode_ids(*blanked(encoder, inputs, map, percentile or 50))
     else:
@@ -110,7 +110,7 @@ def similarities(
     encoder, inputs, targets, map, protocol="m2ib", similarity="cosine", whole=None
 ) -> tuple[Tensor, Tensor]:
     """(s, o) of each sample, both (B,): similarity to the target with and without the map."""
-    check_call(encoder, inputs, targets, texts=True)
+    inputs, targets = check_call(encoder, inputs, targets, texts=True)
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
     if similarity not in SIMILARITIES:

@@ -14,7 +14,7 @@ from ..arguments import check_call, check_metric
 from ..batching import row_groups
 from ..checks import check_number
 from ..corruption import REFERENCES, reference_image
-from ..match import match
+from ..match import leading, log_probabilities, match
 from ..types import ImageEncoder
 from .base import metric
 from .localization import check_masks
@@ -54,7 +54,7 @@ def perturbation_curve(
     Blocks of equal relevance go in one random order, the same for every image. S + 1 forward passes
     per image.
     """
-    map = check_metric(encoder, inputs, targets, map)
+    inputs, targets, map = check_metric(encoder, inputs, targets, map)
     for name, value in dict(block=block, chunk=chunk).items():
         check_number(name, value, 1, integer=True)
     if first not in ("most", "least"):
@@ -85,7 +85,7 @@ def perturbation_curve(
         changed = rank[i] < counts[rows % len(counts), None, None]  # (r, H, W)
         h = encoder(torch.where(changed[:, None], end[i], start[i]))
         values.append(
-            (encoder.head(h).argmax(1) == targets[i]).float()
+            (leading(encoder.logits(h)) == targets[i]).float()
             if hits
             else match(encoder, h, targets[i])
         )
@@ -262,7 +262,7 @@ def occlusion_drop(
              normalised images (Zeiler and Fergus 2014, who slide one grey square)
     The largest of a row is the region that the class rests on; below 0: the class gains.
     """
-    check_call(encoder, inputs, targets, classes=True)
+    inputs, targets = check_call(encoder, inputs, targets, classes=True)
     check_number("chunk", chunk, 1, integer=True)
     if targets.ndim != 1:
         raise ValueError(f"targets must be class indices (B,), got {tuple(targets.shape)}")
@@ -277,6 +277,6 @@ def occlusion_drop(
     for rows in row_groups(encoder, b, n, chunk):
         i = rows // n
         h = encoder(x[i] * kept.flatten(0, 1)[rows, None])
-        values.append(encoder.head(h).log_softmax(1).gather(1, targets[i, None])[:, 0])
+        values.append(log_probabilities(encoder.logits(h)).gather(1, targets[i, None])[:, 0])
     p = torch.cat(values).unflatten(0, (b, n)).float().cpu()
     return p[:, :1] - p[:, 1:]

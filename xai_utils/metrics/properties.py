@@ -178,7 +178,7 @@ def match_without(
     places  (K, B, ...) bool, K choices: which of the layer's tokens (B, T) or cells (B, h, w) go;
             none of them: the untouched match
     """
-    check_call(encoder, inputs, targets, texts=True)
+    inputs, targets = check_call(encoder, inputs, targets, texts=True)
     split = encoder.split(layer)
     z = split.prefix(inputs)
     wanted = tuple(z.sum(split.channel_dim).shape)
@@ -196,7 +196,7 @@ def match_without(
 def removal_map(encoder: Encoder, inputs, targets: Tensor, *, layer: int) -> Tensor:
     """How far the match falls when one place of a layer is set to 0, all others as they are: a map
     (B, H, W), or for texts (B, T), in cosine, signed (NIB Sec. 4.1, point 4, put to the test)."""
-    check_call(encoder, inputs, targets, texts=True)
+    inputs, targets = check_call(encoder, inputs, targets, texts=True)
     split = encoder.split(layer)
     z = split.prefix(inputs)
     shape = z.sum(split.channel_dim).shape  # (B, T) or (B, h, w)
@@ -220,7 +220,7 @@ def sign_descent(
 
     Arguments as those of `mfaba`, whose default steps and rate these are.
     """
-    check_call(encoder, inputs, targets, texts=True)
+    inputs, targets = check_call(encoder, inputs, targets, texts=True)
     check_number("steps", steps, 1, integer=True)
     check_number("rate", rate, 0, above=True)
     split = encoder.split(0)

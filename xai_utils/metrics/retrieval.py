@@ -43,7 +43,7 @@ def zero_shot_roar(
     Raises ValueError where not one query is right before the corruption. The slug in reference.csv
     is roar-<direction>-<co or oc>.
     """
-    check_call(encoder, inputs, targets, texts=True)
+    inputs, targets = check_call(encoder, inputs, targets, texts=True)
     if direction not in ("i2t", "t2i"):
         raise ValueError(f'direction must be "i2t" or "t2i", got {direction!r}')
     is_text = isinstance(encoder, TextEncoder)

@@ -35,7 +35,7 @@ def randomisation_test(
     a method that gives the same map twice. Random: normal numbers of each tensor's own mean and
     spread. The encoder is left as it was.
     """
-    check_call(encoder, inputs, targets, texts=True, classes=True)
+    inputs, targets = check_call(encoder, inputs, targets, texts=True, classes=True)
     trained = method(encoder, inputs, targets).map
     maps = randomised_maps(method, encoder, inputs, targets, cascading=cascading, seed=seed)
     return pd.DataFrame(
@@ -58,7 +58,7 @@ def randomised_maps(
 ) -> dict[str, Tensor]:
     """The maps behind `randomisation_test`, which has the same arguments: "trained" and, from the
     output to the input, each depth -> map, after its weights became random."""
-    check_call(encoder, inputs, targets, texts=True, classes=True)
+    inputs, targets = check_call(encoder, inputs, targets, texts=True, classes=True)
     groups = weight_groups(encoder, inputs)
     maps = {"trained": method(encoder, inputs, targets).map}
     with own_weights(encoder) as weights:
@@ -96,7 +96,7 @@ def completeness_gap(
     S(t) is the cosine to the targets with the latent z of `layer` replaced by t z. scores: one per
     place of z, special tokens included, (B, ...).
     """
-    check_call(encoder, inputs, targets, texts=True)
+    inputs, targets = check_call(encoder, inputs, targets, texts=True)
     split = encoder.split(layer)
     z = split.prefix(inputs)
     ends = [F.cosine_similarity(split.suffix(t * z, like=z), targets.to(z)) for t in (1.0, 0.0)]

@@ -2,7 +2,9 @@
 output, and the wrapper for any module or function."""
 
 import copy
-from dataclasses import replace
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -10,30 +12,67 @@ from torch import nn
 
 from ..checks import check_number
 from ..images import image_transform
-from ..types import Encoder, ImageEncoder
+from ..types import DualEncoder, Encoder, ImageEncoder, Parts
 
 
 def frozen(module: nn.Module) -> nn.Module:
-    """A copy in eval mode whose parameters need no gradient. It shares the weights' memory;
-    `module` stays as it was."""
+    """A copy in eval mode whose parameters need no gradient, without the hooks that its user has
+    registered. It shares the weights' memory; `module` stays as it was."""
     shared = {id(p): nn.Parameter(p.data, requires_grad=False) for p in module.parameters()}
     shared |= {id(b): b for b in module.buffers()}
-    return copy.deepcopy(module, shared).eval()
+    saved = [t for t in tensors_in(module) if not t.is_leaf]  # what deepcopy refuses
+    copied = copy.deepcopy(module, {id(t): t.detach() for t in saved} | shared).eval()
+    for part in copied.modules():
+        for name in HOOKS:
+            hooks = getattr(part, name)
+            for key in [k for k, hook in hooks.items() if not is_torch_own(hook)]:
+                del hooks[key]
+    return copied
+
+
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+
+
+def is_torch_own(hook) -> bool:
+    """Hooks that torch's own weight_norm and the like cannot do without."""
+    return (getattr(hook, "__module__", None) or "").split(".")[0] == "torch"
+
+
+def tensors_in(value, seen: set[int] | None = None):
+    """Every tensor that a module holds beside its parameters and buffers: in attributes, lists,
+    dicts and plain objects."""
+    seen = set() if seen is None else seen
+    if id(value) in seen or isinstance(value, (type, str, bytes, int, float)):
+        return
+    seen.add(id(value))
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from tensors_in(one, seen)
+    elif isinstance(value, (list, tuple, set)):
+        for one in value:
+            yield from tensors_in(one, seen)
+    elif hasattr(value, "__dict__") and not callable(value) or isinstance(value, nn.Module):
+        yield from tensors_in(vars(value), seen)
 
 
 @torch.no_grad()
 def checked(encoder: Encoder, probe) -> Encoder:
     """Run the model whole and in pieces on `probe`; pieces that give something else are dropped, D
-    is noted."""
-    h = encoder.whole(probe)
+    is noted.
+
+    Raises TypeError or ValueError where the model does not return one finite (B, D) tensor.
+    """
+    unsplit = replace(encoder, parts=None)
+    h = unsplit(probe)
     if encoder.parts is None:
         return replace(encoder, dim=h.shape[1])
     if torch.allclose(encoder(probe), h, rtol=1e-4, atol=1e-5):
         return replace(encoder, dim=h.shape[1])
     return replace(
-        encoder,
+        unsplit,
         dim=h.shape[1],
-        parts=None,
         no_split="its forward pass does more than its stem, blocks and head show",
     )
 
@@ -80,23 +119,81 @@ def rescaled(encoder: ImageEncoder, unit: float) -> ImageEncoder:
 
 
 def wrap_callable(
-    f, *, name=None, image_size=None, transform=None, mean=(0, 0, 0), std=(1, 1, 1)
+    f,
+    *,
+    name: str | None = None,
+    image_size: tuple[int, int] | None = None,
+    transform=None,
+    device: torch.device | None = None,
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    parts: Parts | None = None,
+    tokens: tuple[int, tuple[int, int]] | None = None,
 ) -> ImageEncoder:
-    """Any module or function (B, 3, H, W) -> (B, D). No split: only methods that need nothing but
-    the input work."""
-    is_module = isinstance(f, nn.Module)
-    f = frozen(f) if is_module else f
-    device = device_of(f) if is_module else torch.device("cpu")
-    return ImageEncoder(
+    """Any module or function (B, 3, H, W) -> (B, D). Without `parts` there is no split: only
+    methods that need nothing but the input work.
+
+    Where the size of its pictures is known, the model is tried on one at once.
+    """
+    inside = [] if isinstance(f, nn.Module) else modules_behind(f)
+    if isinstance(f, nn.Module):
+        model = whole = frozen(f)
+    else:
+        model, whole = nn.ModuleList(inside), Resting(f, tuple(inside)) if inside else f
+    encoder = ImageEncoder(
         name=name or getattr(f, "__name__", type(f).__name__),
-        device=device,
-        whole=f,
+        device=device or device_of(model),
+        dtype=dtype_of(model),
+        whole=whole,
+        parts=parts,
+        tokens=tokens,
         image_size=image_size,
         transform=transform or image_transform(image_size or (224, 224), mean, std),
         mean=mean,
         std=std,
-        weights=dict(f.named_parameters()) if is_module else {},
+        weights=dict(model.named_parameters()) if isinstance(f, nn.Module) else {},
     )
+    if image_size is None:
+        return encoder
+    probe = torch.linspace(-1, 1, 3 * image_size[0] * image_size[1])
+    return checked(encoder, probe.reshape(1, 3, *image_size))
+
+
+@dataclass(frozen=True)
+class Resting:
+    """A function that runs with the modules behind it in eval mode, and leaves each in the mode in
+    which it found it."""
+
+    f: Callable
+    inside: tuple[nn.Module, ...]
+
+    def __call__(self, x):
+        training = [m for module in self.inside for m in module.modules() if m.training]
+        try:
+            for m in training:
+                m.training = False
+            return self.f(x)
+        finally:
+            for m in training:
+                m.training = True
+
+
+def modules_behind(f) -> list[nn.Module]:
+    """The modules that a function runs, as far as it shows them: those that it is a method of,
+    closes over, has as a default or a partial's argument, or names among its globals."""
+    if isinstance(f, nn.Module):
+        return [f]
+    if isinstance(f, partial):
+        return [m for v in (f.func, *f.args, *f.keywords.values()) for m in modules_behind(v)]
+    if inspect.ismethod(f):
+        return modules_behind(f.__self__) + modules_behind(f.__func__)
+    if isinstance(f, (DualEncoder, Encoder)) or not inspect.isfunction(f):
+        return [v for v in getattr(f, "__dict__", {}).values() if isinstance(v, nn.Module)]
+    seen = inspect.getclosurevars(f)
+    held = [*seen.nonlocals.values(), *seen.globals.values(), *(f.__defaults__ or ())]
+    held += (f.__kwdefaults__ or {}).values()
+    inner = getattr(f, "__wrapped__", None)
+    return [v for v in held if isinstance(v, nn.Module)] + (modules_behind(inner) if inner else [])
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:
