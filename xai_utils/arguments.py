@@ -16,7 +16,8 @@ def check_call(
     classes: bool = False,
 ) -> tuple:
     """The arguments of a method or metric, before any computing: the inputs and targets as they are
-    worked with, images and embeddings as float32 on the encoder's device, texts as a list.
+    worked with, images and embeddings on the encoder's device in its `working_dtype`, texts as a
+    list.
 
     texts    a text encoder with its list of strings will do as well as an image encoder
     classes  (B,) class indices will do as targets, where the encoder has a head, as well as (B, D)
@@ -32,16 +33,18 @@ def check_call(
     else:
         check_images(inputs, encoder.name, encoder.image_size)
         check_finite("inputs", inputs)
-        inputs = inputs.detach().to(encoder.device, torch.float32)
+        inputs = inputs.detach().to(encoder.device, encoder.working_dtype(inputs))
     if not isinstance(targets, Tensor):
         raise TypeError(f"targets must be a (B, D) tensor, got {type(targets).__name__}")
     if classes and targets.ndim == 1:
         return inputs, check_classes(encoder, len(inputs), targets)
-    return inputs, check_embeddings("targets", targets, encoder, len(inputs))
+    given = inputs if isinstance(inputs, Tensor) else targets
+    h = check_embeddings("targets", targets, encoder, len(inputs))
+    return inputs, h.to(encoder.working_dtype(given))
 
 
 def check_embeddings(name: str, h: Tensor, encoder: Encoder, rows: int) -> Tensor:
-    """`rows` embeddings of the encoder's, (rows, D), as float32 on its device."""
+    """`rows` embeddings of the encoder's, (rows, D), on its device."""
     if not isinstance(h, Tensor):
         raise TypeError(f"{name} must be a (B, D) tensor, got {type(h).__name__}")
     if h.ndim != 2 or len(h) != rows or encoder.dim not in (None, h.shape[1]):
@@ -59,7 +62,7 @@ def check_embeddings(name: str, h: Tensor, encoder: Encoder, rows: int) -> Tenso
     check_finite(name, h)
     if empty := (h == 0).all(1).nonzero()[:, 0].tolist():
         raise ValueError(f"{name}[{empty[0]}] is 0 everywhere: it has no direction and no cosine")
-    return h.detach().to(encoder.device, torch.float32)
+    return h.detach().to(encoder.device)
 
 
 def check_classes(encoder: ImageEncoder, rows: int, targets: Tensor) -> Tensor:

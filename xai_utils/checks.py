@@ -42,10 +42,13 @@ def check_texts(texts: Iterable[str]) -> list[str]:
     return texts
 
 
+def is_finite(value: Tensor) -> bool:
+    """Asked of the smallest and largest value, nine times faster than of every one."""
+    return not value.numel() or bool(torch.stack(value.detach().aminmax()).isfinite().all())
+
+
 def check_finite(name: str, value: Tensor) -> None:
-    if (
-        value.numel() and not torch.stack(value.aminmax()).isfinite().all()
-    ):  # nine times faster than to ask every value
+    if not is_finite(value):
         raise ValueError(f"{name} holds NaN or infinite values")
 
 
@@ -90,8 +93,9 @@ def check_choice(name: str, value: str, choices: Collection[str]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
-def check_embedding(h: Tensor, name: str, rows: int) -> None:
-    """What a model returned for `rows` inputs: one floating tensor (rows, D), finite.
+def check_embedding(h: Tensor, name: str, rows: int, given: Tensor | None) -> None:
+    """What a model returned for `rows` inputs: one floating tensor (rows, D), finite where the
+    tensor that it was `given` is small enough to be squared.
 
     Whether it is finite is asked on a CPU only, where the answer does not wait for the device;
     elsewhere what is computed from it is checked at the end.
@@ -107,7 +111,7 @@ def check_embedding(h: Tensor, name: str, rows: int) -> None:
         )
     if not h.is_floating_point():
         raise TypeError(f"{name} must return floating point embeddings, got {h.dtype}")
-    if h.device.type == "cpu" and not torch.stack(h.detach().aminmax()).isfinite().all():
+    if h.device.type == "cpu" and not is_finite(h) and (given is None or is_finite(given.square())):
         raise ValueError(f"{name} returned NaN or infinite values for inputs that are finite")
 
 

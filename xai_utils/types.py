@@ -118,7 +118,8 @@ class Encoder:
     """A frozen model in eval mode: `encoder(inputs) -> (B, D)` float32. Made by `load_model` or
     `wrap`, never by hand.
 
-    Whatever the model's own dtype, inputs are cast to it and what leaves it is float32. The model
+    Whatever the model's own dtype, inputs are cast to it and what leaves it is float32, or float64
+    where both the model and its inputs are. The model
     never gets the caller's own tensor, which it might change in place. Calls raise TypeError or
     ValueError where it does not return one finite floating point (B, D) tensor, and where a
     gradient is asked for that it does not give.
@@ -132,7 +133,8 @@ class Encoder:
                    why
     weights        name -> parameter, everything that training has set; models/weights.py lends them
                    out for change
-    dtype          of the weights and of everything inside; inputs are cast to it
+    dtype          of the weights and of everything inside; inputs are cast to it. None: whatever
+                   comes
     """
 
     name: str
@@ -142,7 +144,7 @@ class Encoder:
     parts: Parts | None = None
     no_split: str = "the kit does not know how it is built up"
     weights: dict[str, torch.nn.Parameter] = field(default_factory=dict)
-    dtype: torch.dtype = torch.float32
+    dtype: torch.dtype | None = None
 
     @property
     def best_batch(self) -> int | None:
@@ -172,14 +174,14 @@ class Encoder:
 
     def _enter(self, x: Tensor) -> Tensor:
         """`x` in the model's own dtype, never the caller's own tensor."""
-        entered = x.to(self.device, self.dtype)
+        entered = x.to(self.device, self.dtype or x.dtype)
         entered = entered.clone() if entered.data_ptr() == x.data_ptr() else entered
         return scaled_gradient(entered, 1 / HALF_SCALE) if self.dtype == torch.float16 else entered
 
     def _leave(self, h, rows: int, given: Tensor | None) -> Tensor:
         """What the model made of `rows` inputs, as float32; `given` is the tensor whose gradient
         may be asked for."""
-        check_embedding(h, self.name, rows)
+        check_embedding(h, self.name, rows, given)
         wanted = torch.is_grad_enabled() and given is not None and given.requires_grad
         if wanted and not h.requires_grad:
             raise ValueError(
@@ -187,10 +189,14 @@ class Encoder:
                 " torch.no_grad, detaches, rounds or is quantised. rise, sbsm and kernel_shap need"
                 " none"
             )
-        return scaled_gradient(h.float(), HALF_SCALE) if self.dtype == torch.float16 else h.float()
+        h = h.to(self.working_dtype(given))
+        return scaled_gradient(h, HALF_SCALE) if self.dtype == torch.float16 else h
 
-    def _latent(self, z: Tensor) -> Tensor:
-        return z.to(torch.promote_types(z.dtype, torch.float32))
+    def working_dtype(self, given: Tensor | None) -> torch.dtype:
+        """Of what leaves the model, and of all that is computed around it: float32, or float64 for
+        float64 inputs of a float64 model."""
+        exact = given is not None and given.dtype == torch.float64 == (self.dtype or torch.float64)
+        return torch.float64 if exact else torch.float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,8 +233,8 @@ class ImageEncoder(Encoder):
         return known
 
     def logits(self, h: Tensor) -> Tensor:
-        """What the head makes of embeddings, (B, D) -> (B, classes) float32."""
-        return self.head(h.to(self.dtype)).float()
+        """The head of embeddings, (B, D) -> (B, classes), in their own dtype."""
+        return self.head(h.to(self.dtype or h.dtype)).to(h.dtype)
 
     @property
     def best_batch(self) -> int | None:
@@ -256,7 +262,7 @@ class ImageEncoder(Encoder):
             z = self.parts.stem(self._prepare(images))
             for block in self.parts.blocks[:layer]:
                 z = block(z)
-            return self._latent(z)
+            return z.to(self.working_dtype(images))
 
         def suffix(z, like=None, rows=None):
             return self._leave(self._pieces(self._enter(z), layer), len(z), z)
@@ -321,7 +327,7 @@ class TextEncoder(Encoder):
             z = self.parts.stem(ids)
             for block in self.parts.blocks[:layer]:
                 z = block(z, valid)
-            z = self._latent(z).as_subclass(Latent)
+            z = z.float().as_subclass(Latent)
             z.valid = valid
             return z
 

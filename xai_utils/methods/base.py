@@ -24,6 +24,18 @@ def method(function: Callable) -> Callable:
     return run
 
 
+def check_slope(encoder: Encoder, inputs, slope: Tensor) -> None:
+    """What the match adds to the gradient at the first step: without any, the penalties alone would
+    make the map, the same for every input and target."""
+    blank = isinstance(inputs, Tensor) and not inputs.any()  # where masks change nothing
+    if not slope.any() and not blank:
+        raise ValueError(
+            f"{encoder.name} gives a gradient of 0 everywhere: it rounds or detaches what it sees,"
+            " or nothing in these inputs changes its embedding. rise, sbsm and kernel_shap need no"
+            " gradient"
+        )
+
+
 def check_finite_map(name: str, a: Attribution) -> None:
     """A map is finite wherever it has a place, which for texts is up to each one's own end."""
     rows = zip(a.map, a.tokens) if a.tokens is not None else ((m, None) for m in a.map)

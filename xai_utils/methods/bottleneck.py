@@ -7,6 +7,7 @@ from torch import Tensor
 from ..batching import progress, row_groups
 from ..match import log_probabilities, match
 from ..types import Encoder, Latent
+from .base import check_slope
 
 
 def compressed(z: Tensor, gate: Tensor, noise: Tensor | float, sigma: float) -> Tensor:
@@ -102,7 +103,7 @@ def optimise_gates(
     free = [torch.full_like(z, 5.0), *weights]
     adam, history = torch.optim.Adam(free, lr=lr), []
     real = real_elements(z if like is None else like)
-    for _ in progress(range(steps), what):
+    for step in progress(range(steps), what):
         eps = draw().expand(len(z), copies, *z.shape[1:])
         leaves = [t.clone().requires_grad_() for t in free]
         gate = smooth(leaves[0].sigmoid())
@@ -124,7 +125,10 @@ def optimise_gates(
                 )
                 / copies
             )
-            grad = grad.index_add(0, own, torch.autograd.grad(-value.sum(), leaf)[0])
+            (slope,) = torch.autograd.grad(-value.sum(), leaf)
+            if step == 0:
+                check_slope(encoder, z, slope)
+            grad = grad.index_add(0, own, slope)
             worth = worth.index_add(0, i, value.detach())
         now = [price * share - worth, worth, share, opening] + [price] * callable(beta)
         history.append(torch.stack([t.detach() for t in now]))

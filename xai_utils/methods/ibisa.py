@@ -9,7 +9,7 @@ from ..batching import progress, row_groups
 from ..checks import check_flag, check_number, check_seed
 from ..match import match
 from ..types import Attribution, ImageEncoder
-from .base import method
+from .base import check_slope, method
 from .bottleneck import log_match
 from .masks import area, grid_size, sample_grids, total_variation, upsample
 
@@ -106,14 +106,18 @@ def improved(
 ) -> tuple[Tensor, dict]:
     """T steps for all images: they share no term of the loss, so that one Adam serves them all."""
     adam, k, history = torch.optim.Adam([g], lr=lr), x[0].numel(), []
-    for _ in progress(range(steps), "IBISA"):
+    for step in progress(range(steps), "IBISA"):
         losses, grads = [], []
         for rows in row_groups(encoder, len(x), 1, chunk):
             leaf = g[rows].requires_grad_()
             m = upsample(leaf, tuple(x.shape[-2:]))  # (r, H, W)
             fit = log_match(encoder, encoder(x[rows] * m[:, None]), targets[rows])
-            loss = beta / k * area(m) + phi / k * total_variation(m) - fit
+            price = beta / k * area(m) + phi / k * total_variation(m)
+            loss = price - fit
+            alone = torch.autograd.grad(price.sum(), leaf, retain_graph=True)[0] if not step else 0
             grads.append(torch.autograd.grad(loss.sum(), leaf)[0])
+            if step == 0:
+                check_slope(encoder, x, grads[-1] - alone)
             losses.append(torch.stack([loss, fit, area(m) / m[0].numel()]).detach())
         history.append(torch.cat(losses, 1))
         g.grad = torch.cat(grads)

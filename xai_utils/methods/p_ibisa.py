@@ -11,7 +11,7 @@ from ..batching import progress, row_groups
 from ..checks import check_choice, check_number, check_seed
 from ..match import check_width
 from ..types import Attribution, Encoder, TextEncoder
-from .base import method
+from .base import check_slope, method
 from .masks import area, grid_size, sample_grids, total_variation, upsample
 from .p_ibisa_inputs import each_text, masked_images
 
@@ -185,7 +185,7 @@ def optimise_grids(
     learned = beta is None
     groups = [dict(params=[g], lr=lr)] + [dict(params=[w], lr=weights_lr)] * learned
     adam, params, history = torch.optim.Adam(groups), [g, w] if learned else [g], []
-    for _ in progress(range(steps), "P-IBISA"):
+    for step in progress(range(steps), "P-IBISA"):
         losses, grads = [], []
         for rows in row_groups(encoder, b, n, chunk):
             leaves = [p[rows].requires_grad_() for p in params]
@@ -197,11 +197,17 @@ def optimise_grids(
                 log_area, log_tv, t = leaves[1].unbind(1)
                 if phi == 0:  # no total variation, so no weight for it
                     tv, log_tv = 0 * tv, 0 * log_tv
-                loss = a + (-log_area).exp() * l1 + (-log_tv).exp() * tv  # Eq. 8
-                loss = loss + (log_area + log_tv) / t + (-t).exp()
+                price = (-log_area).exp() * l1 + (-log_tv).exp() * tv  # Eq. 8
+                price = price + (log_area + log_tv) / t + (-t).exp()
             else:
-                loss = a + beta * l1 + phi * tv  # Eq. 6
+                price = beta * l1 + phi * tv  # Eq. 6
+            loss = a + price
+            alone = None
+            if step == 0 and distance is not different:  # which may well be at its floor
+                (alone,) = torch.autograd.grad(price.sum(), leaves[:1], retain_graph=True)
             grads.append(torch.autograd.grad(loss.sum(), leaves))
+            if alone is not None:
+                check_slope(encoder, inputs, grads[-1][0] - alone)
             losses.append(torch.stack([loss, a, l1 * k / m[0].numel()]).detach())
         history.append(torch.cat([torch.cat(losses, 1), w.T.clone()]))  # (6, R)
         for p, parts in zip(params, zip(*grads)):

@@ -7,6 +7,8 @@ from contextvars import ContextVar
 
 from torch import Tensor
 
+from ..numerics import in_float32
+
 LEVELS, SIDES = ("map", "set"), ("image", "text")
 NEEDS = ("masks", "others", "whole")  # of single maps
 SET_NEEDS = (  # of all cases together
@@ -43,7 +45,7 @@ def metric(
     def mark(function: Callable) -> Callable:
         function.slug, function.higher_is_better = slug, higher_is_better
         function.level, function.needs, function.sides = level, needs, sides
-        return function
+        return in_float32(function)
 
     return mark
 

@@ -7,7 +7,7 @@ from ..images import image_transform
 from ..types import DualEncoder, ImageEncoder, Parts, TextEncoder, words
 from .text import weighted
 from .vision import timm_parts
-from .wrapping import chain, checked, device_of, frozen, probe_image
+from .wrapping import chain, checked, device_of, dtype_of, frozen, probe_image
 
 
 def wrap_open_clip(model: nn.Module, tokenizer, name: str = "open_clip") -> DualEncoder:
@@ -35,6 +35,7 @@ def image_tower(model, device, name) -> ImageEncoder:
     encoder = ImageEncoder(
         name=name,
         device=device,
+        dtype=dtype_of(model),
         whole=model.encode_image,
         parts=parts,
         tokens=tokens,
@@ -119,6 +120,7 @@ def text_tower(model, tokenizer, device, name) -> TextEncoder:
     encoder = TextEncoder(
         name=name,
         device=device,
+        dtype=dtype_of(model),
         whole=lambda texts: model.encode_text(tokenizer(list(texts)).to(device)),
         parts=Parts(stem, tuple(map(block, layers)), tail, layers) if known else None,
         no_split=(

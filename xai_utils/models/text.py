@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ..types import Parts, TextEncoder, words
-from .wrapping import device_of, frozen
+from .wrapping import device_of, dtype_of, frozen
 
 
 def weighted(embed, ids, weight, blank):
@@ -62,6 +62,7 @@ def wrap_bert(
     encoder = TextEncoder(
         name=name,
         device=device,
+        dtype=dtype_of(model),
         whole=None,
         parts=Parts(stem, tuple(map(block, layers)), tail, layers),
         tokenize=tokenize,

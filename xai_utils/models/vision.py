@@ -8,7 +8,7 @@ from torch import nn
 
 from ..images import image_transform
 from ..types import ImageEncoder, Parts
-from .wrapping import chain, checked, device_of, frozen, probe_image
+from .wrapping import chain, checked, device_of, dtype_of, frozen, probe_image
 
 # Where a timm family keeps its stem, its blocks and what follows them, in the order of its own
 # forward pass.
@@ -39,6 +39,7 @@ def wrap_timm(model: nn.Module, name: str | None = None) -> ImageEncoder:
     encoder = ImageEncoder(
         name=name,
         device=device_of(model),
+        dtype=dtype_of(model),
         parts=parts,
         tokens=tokens,
         image_size=size,
