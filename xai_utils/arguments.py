@@ -65,6 +65,13 @@ def check_embeddings(name: str, h: Tensor, encoder: Encoder, rows: int) -> Tenso
     return h.detach().to(encoder.device)
 
 
+def check_whole(whole: Tensor | None, encoder: Encoder, inputs) -> Tensor:
+    """The untouched inputs' embeddings, (B, D): those that are known, else from one more pass."""
+    if whole is None:
+        return encoder(inputs)
+    return check_embeddings("whole", whole, encoder, len(inputs))
+
+
 def check_classes(encoder: ImageEncoder, rows: int, targets: Tensor) -> Tensor:
     """(rows,) class indices of the encoder's head, on its device."""
     if getattr(encoder, "head", None) is None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .batching import row_groups
-from .checks import check_number
+from .checks import check_number, check_seed
 from .data import Sample, load_dataset
 from .match import match
 from .metrics.base import SIDES
@@ -127,7 +127,9 @@ def cases(
     check_task(model, modality, target)
     if n is not None:
         check_number("n", n, 1, integer=True)
-    check_number("seed", seed, 0, integer=True)
+    check_seed(seed)
+    if not isinstance(dataset, (str, Sequence)):
+        raise TypeError(f"dataset must be a name or a sequence of Sample, got {dataset!r:.100}")
     if isinstance(dataset, str):
         dataset = load_dataset(dataset, n=n)
     samples = list(dataset[: len(dataset) if n is None else n])

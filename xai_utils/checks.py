@@ -27,18 +27,18 @@ def check_images(images: Tensor, name: str, size: tuple[int, int] | None) -> Non
         )
 
 
-def check_texts(texts: Iterable[str]) -> list[str]:
+def check_texts(texts: Iterable[str], name: str = "texts") -> list[str]:
     """The texts as a list, which a generator could be walked through only once."""
     if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable):
-        raise TypeError(f"texts must be a list of strings, got {texts!r}")
+        raise TypeError(f"{name} must be a list of strings, got {texts!r}")
     texts = list(texts)
     if not texts:
-        raise ValueError("texts is an empty list")
+        raise ValueError(f"{name} is an empty list")
     for i, text in enumerate(texts):
         if not isinstance(text, str):
-            raise TypeError(f"texts[{i}] must be a string, got {type(text).__name__}")
+            raise TypeError(f"{name}[{i}] must be a string, got {type(text).__name__}")
         if not text.strip():
-            raise ValueError(f"texts[{i}] is empty")
+            raise ValueError(f"{name}[{i}] is empty")
     return texts
 
 
@@ -129,12 +129,29 @@ def fields_of(output) -> str:
     return f" with {', '.join(shapes[:6])}: wrap a function that returns the one you mean"
 
 
+def check_percentile(value: float) -> None:
+    check_number("percentile", value, 0, 100)
+
+
+def check_function(name: str, value) -> None:
+    if not callable(value) or isinstance(value, type):
+        raise TypeError(f"{name} must be a function, got {value!r}")
+
+
+def check_pixels(inputs: Tensor) -> tuple[int, int, int]:
+    """The shape (B, H, W) of what has one value for every pixel of inputs (B, C, H, W)."""
+    if not isinstance(inputs, Tensor) or inputs.ndim != 4:
+        got = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
+        raise TypeError(f"inputs must be images, a (B, 3, H, W) tensor, got {got}")
+    return len(inputs), *inputs.shape[-2:]
+
+
 def check_map(map: Tensor, inputs: Tensor) -> Tensor:
     if not isinstance(map, Tensor):
         raise TypeError(
             f"map must be a (B, H, W) tensor, got {type(map).__name__}: use attribution.map"
         )
-    wanted = (len(inputs), *inputs.shape[-2:])
+    wanted = check_pixels(inputs)
     if tuple(map.shape) != wanted:
         raise ValueError(
             f"map must have shape {wanted}, one value per input pixel, got {tuple(map.shape)}"

@@ -129,6 +129,8 @@ def evaluate(
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
     """Mean and 95 % interval of each dataset, method and metric; n counts values, failed the cases
     without one. Samples of one picture (`cluster`) count as one in the interval."""
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"table must be a DataFrame from score or evaluate, got {table!r:.100}")
     rows, by = [], ["dataset", "model", "modality", "method", "metric"]
     among = {m: possible(m, part.value) for m, part in table.groupby("metric", sort=False)}
     for key, group in table.groupby(by, sort=False):

@@ -25,13 +25,14 @@ def float32_numerics(device: str = "cpu") -> Iterator[None]:
 
 
 def in_float32(function: Callable) -> Callable:
-    """`function(encoder, ...)` within `float32_numerics`, its options as Python's own numbers where
+    """A function of an encoder within `float32_numerics`, its options as Python's own numbers where
     they are numpy's."""
 
     @functools.wraps(function)
-    def run(encoder, *arguments, **options):
+    def run(*arguments, **options):
         options = {k: v.item() if isinstance(v, np.generic) else v for k, v in options.items()}
-        with float32_numerics(getattr(getattr(encoder, "device", None), "type", "cpu")):
-            return function(encoder, *arguments, **options)
+        first = arguments[0] if arguments else options.get("encoder")
+        with float32_numerics(getattr(getattr(first, "device", None), "type", "cpu")):
+            return function(*arguments, **options)
 
     return run

@@ -27,8 +27,14 @@ def explain(methods: dict[str, Callable], cases: Cases) -> dict[str, Attribution
     A method that fails raises: `evaluate` is what goes on with the rest.
     """
     check_methods(methods)
+    check_cases(cases)
     bar = progress(methods.items(), "explain")
     return {label: attribution(label, method, cases) for label, method in bar}
+
+
+def check_cases(cases) -> None:
+    if not isinstance(cases, Cases):
+        raise TypeError(f"cases must come from xai_utils.cases, got {type(cases).__name__}")
 
 
 def attribution(label: str, method: Callable, cases: Cases) -> Attribution:
@@ -75,6 +81,7 @@ def score(maps: dict[str, Attribution | Tensor], cases: Cases, metrics) -> pd.Da
     error, forwards, backwards, seed. A value that cannot be had is NaN, with its error; where all
     values of a method failed, a warning says so.
     """
+    check_cases(cases)
     labelled = label_metrics(metrics)
     if not isinstance(maps, dict) or not maps:
         raise TypeError(f"maps must be a dict of label -> Attribution or tensor, got {maps!r}")

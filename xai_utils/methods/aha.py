@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..arguments import check_call
 from ..batching import progress, row_groups
-from ..checks import check_number
+from ..checks import check_number, check_seed
 from ..corruption import REFERENCES, reference_image
 from ..match import match, probabilities
 from ..models.training import loop
@@ -71,6 +71,16 @@ def train_explainer(
     noise     scale of the Gumbel noise on the matrix that is sorted
     The reference image changes from step to step: black, the picture's mean, blur.
     """
+    for name, value in dict(s=s, steps=steps, chunk=chunk).items():
+        check_number(name, value, 1, integer=True)
+    check_number("grid", grid, 2, integer=True)
+    check_number("batch", batch, 1, integer=True)
+    for name, value in dict(tau=tau, lr=lr).items():
+        check_number(name, value, 0, above=True)
+    check_number("noise", noise, 0)
+    check_seed(seed)
+    if not isinstance(out, (str, Path)):
+        raise TypeError(f"out must be a folder, got {out!r}")
     check_trainable(encoder, pictures, batch)
     Path(out).mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):

@@ -1,7 +1,7 @@
 """NIB: the noise-free limit of the bottleneck, which is a path integral from the empty to the full
 hidden state."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -136,6 +136,11 @@ def nib_path(
     The other arguments are those of `nib`.
     """
     inputs, targets = check_call(encoder, inputs, targets, texts=True)
+    if isinstance(counts, (str, bytes)) or not isinstance(counts, Iterable):
+        raise TypeError(f"counts must be a sequence of integers, got {counts!r}")
+    counts = list(counts)
+    if not counts:
+        raise ValueError("counts is empty: name at least one number of nodes")
     for n in counts:
         check_number("counts", n, 1, integer=True)
     check_number("chunk", chunk, 1, integer=True)

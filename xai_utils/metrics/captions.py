@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..arguments import check_metric
-from ..checks import check_number
+from ..checks import check_choice, check_function, check_number, check_texts
 from ..types import DualEncoder, ImageEncoder
 from .base import metric, shared
 from .perturbation import removed
@@ -76,8 +76,10 @@ def caption_curve(
     """Likeness to the first caption after each of `steps` portions, (B, steps) in 0..1; its mean is
     `cap_morf` (first="most") or `cap_lerf` ("least"), whose arguments these are."""
     check_number("steps", steps, 1, integer=True)
-    if score not in SCORES:
-        raise ValueError(f"score must be one of {', '.join(SCORES)}, got {score!r}")
+    check_number("block", block, 1, integer=True)
+    check_choice("score", score, SCORES)
+    check_choice("first", first, ("most", "least"))
+    check_function("captioner", captioner)
     rows = []
     told = captions_along(encoder, inputs, targets, map, captioner, first, block, steps)
     for original, *later in told:
@@ -95,7 +97,19 @@ def captions_along(
     five scores share them."""
     inputs, targets, map = check_metric(encoder, inputs, targets, map)
     gone = (removed(one[None], first=first, block=block, steps=steps)[0] for one in map)
-    return [captioner(x * (~g[:, None]).to(x)) for x, g in zip(inputs, gone)]
+    return [captions_of(captioner, x * (~g[:, None]).to(x)) for x, g in zip(inputs, gone)]
+
+
+def captions_of(captioner: Captioner, images: Tensor) -> list[str]:
+    """What a captioner says of images, which must be one string each."""
+    said = captioner(images)
+    if isinstance(said, str) or len(said) != len(images):
+        raise ValueError(
+            f"captioner must return one caption for each of {len(images)} images, got {said!r:.200}"
+        )
+    if not all(isinstance(caption, str) for caption in said):
+        raise TypeError(f"captioner must return strings, got {said!r:.200}")
+    return list(said)
 
 
 def bleu(reference: str, caption: str) -> float:
@@ -141,6 +155,9 @@ SCORES = {
 def retrieval_captioner(model: DualEncoder, bank: list[str]) -> Captioner:
     """The caption of `bank` that lies nearest to the image in the model's own space. A stand-in for
     a model that writes."""
+    if not isinstance(model, DualEncoder):
+        raise TypeError(f"model must be a dual encoder, got {type(model).__name__}")
+    bank = check_texts(bank, "bank")
     with torch.no_grad():
         texts = F.normalize(
             torch.cat([model.encode_text(bank[i : i + 64]) for i in range(0, len(bank), 64)]), dim=1
@@ -164,6 +181,9 @@ def blip_captioner(encoder: ImageEncoder, model, processor, *, tokens: int = 20)
 
     encoder  whose normalisation the images carry; it is undone before the processor applies its own
     """
+    if not isinstance(encoder, ImageEncoder):
+        raise TypeError(f"encoder must be an image encoder, got {type(encoder).__name__}")
+    check_number("tokens", tokens, 1, integer=True)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (encoder.mean, encoder.std))
 
     def caption(images: Tensor) -> list[str]:

@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..arguments import check_call
-from ..checks import check_map, check_text_map
+from ..arguments import check_call, check_whole
+from ..checks import check_choice, check_map, check_percentile, check_text_map
 from ..corruption import blanked, without_pixels
 from ..stats import min_max
 from ..types import Encoder, ImageEncoder, TextEncoder
@@ -95,11 +95,15 @@ def deletion_drop(
     whole as in `confidence_drop`.
     """
     inputs, targets = check_call(encoder, inputs, targets, texts=True)
-    if isinstance(encoder, TextEncoder):
-        left = encoder.encode_ids(*blanked(encoder, inputs, map, percentile or 50))
+    is_text = isinstance(encoder, TextEncoder)
+    percentile = (50 if is_text else 75) if percentile is None else percentile
+    check_percentile(percentile)
+    if is_text:
+        ids, valid = blanked(encoder, inputs, map, percentile)
+        whole, left = check_whole(whole, encoder, inputs), encoder.encode_ids(ids, valid)
     else:
-        left = encoder(without_pixels(inputs, map, percentile or 75))
-    whole = encoder(inputs) if whole is None else whole
+        pixels = without_pixels(inputs, map, percentile)
+        whole, left = check_whole(whole, encoder, inputs), encoder(pixels)
     s, o = (F.cosine_similarity(h, targets.to(h)).float().cpu() for h in (left, whole))
     return 100 * (o - s)
 
@@ -111,10 +115,9 @@ def similarities(
 ) -> tuple[Tensor, Tensor]:
     """(s, o) of each sample, both (B,): similarity to the target with and without the map."""
     inputs, targets = check_call(encoder, inputs, targets, texts=True)
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
-    if similarity not in SIMILARITIES:
-        raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, got {similarity!r}")
+    check_choice("protocol", protocol, PROTOCOLS)
+    check_choice("similarity", similarity, SIMILARITIES)
+    whole = whole if whole is None else check_whole(whole, encoder, inputs)
     if isinstance(encoder, TextEncoder):
         kept, whole = kept_text(encoder, inputs, map, protocol, whole)
     else:

@@ -11,7 +11,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from ..checks import check_number
+from ..checks import check_function, check_number
 from ..types import Encoder
 
 
@@ -26,6 +26,7 @@ def cost(
     memory_mb: what the call holds at most beyond what was held before: of the GPU as torch counts
     it, on a CPU of the process, sampled every 2 ms.
     """
+    check_function("method", method)
     check_number("repeats", repeats, 1, integer=True)
     method(encoder, inputs, targets)
     with torch.no_grad():

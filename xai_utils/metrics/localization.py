@@ -4,7 +4,7 @@ import torch
 from scipy.ndimage import binary_dilation, binary_erosion
 from torch import Tensor
 
-from ..checks import check_map, check_number
+from ..checks import check_flag, check_map, check_number, check_percentile, check_pixels
 from ..stats import min_max
 from ..types import Encoder
 from .base import metric
@@ -103,6 +103,8 @@ def instance_recall(
     of them that the map finds.
     """
     map, masks = check_map(map, inputs).flatten(1), check_masks(masks, inputs).flatten(1)
+    check_percentile(percentile)
+    check_number("part", part, 0, 1, above=True)
     hot = map > map.quantile(percentile / 100, dim=1, keepdim=True)
     return ((hot & masks).sum(1) / masks.sum(1) >= part).float()
 
@@ -125,6 +127,7 @@ def evenness(
     even, and a random one nearly so: see `weaker_thing`. above_background: of what each mean has
     above that of the background, 0 where one has nothing.
     """
+    check_flag("above_background", above_background)
     means, background = thing_means(map, inputs, masks, others)
     if above_background:
         means = (means - background[:, None]).clamp(min=0)
@@ -151,7 +154,7 @@ def thing_means(map: Tensor, inputs: Tensor, masks: Tensor, others: Tensor) -> t
 
 
 def check_masks(masks: Tensor, inputs: Tensor) -> Tensor:
-    wanted = (len(inputs), *inputs.shape[-2:])
+    wanted = check_pixels(inputs)
     if not isinstance(masks, Tensor) or masks.dtype != torch.bool or tuple(masks.shape) != wanted:
         got = (
             f"{masks.dtype} {tuple(masks.shape)}"
@@ -175,8 +178,9 @@ def localization_iou(
     M2IB prints it.
     """
     map, masks = check_map(map, inputs).flatten(1), check_masks(masks, inputs).flatten(1)
-    if not 0 <= percentile < 100:
-        raise ValueError(f"percentile must lie in 0..100, below 100, got {percentile!r}")
+    check_percentile(percentile)
+    if percentile == 100:
+        raise ValueError("percentile must be below 100: nothing lies above all of a map")
     return overlap(map > map.quantile(percentile / 100, dim=1, keepdim=True), masks)
 
 
@@ -196,6 +200,7 @@ def miou(
     AdaIB calls it pointing-game IoU; it is no hit test. masks as in `localization_iou`.
     """
     map, masks = min_max(check_map(map, inputs)).flatten(1), check_masks(masks, inputs).flatten(1)
+    check_number("threshold", threshold, 0, 1)
     return overlap(map > threshold, masks)
 
 

@@ -5,7 +5,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-from ..checks import check_map
+from ..checks import check_finite, check_map, check_number
 from ..stats import min_max
 from .base import metric
 
@@ -14,6 +14,8 @@ from .base import metric
 def map_area(encoder, inputs, targets, map: Tensor, *, above: float | None = None) -> Tensor:
     """Mean value of the map, (B,); with `above`, the share of its pixels above that value."""
     map = check_map(map, inputs)
+    if above is not None:
+        check_number("above", above, -np.inf)
     return (map if above is None else (map > above).float()).mean((1, 2))
 
 
@@ -40,17 +42,26 @@ def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
 
     NaN entries (behind the end of a text) must lie in the same places and are left out.
     """
-    if a.shape != b.shape:
-        raise ValueError(f"the maps must have one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+    check_pair(a, b)
     values = []
     for one, two in zip(a.flatten(1).double().numpy(), b.flatten(1).double().numpy()):
         there = ~np.isnan(one)
         if not np.array_equal(there, ~np.isnan(two)):
-            raise ValueError("one map has values where the other has none")
+            raise ValueError(
+                "a and b must have NaN in the same places: one has values where not both do"
+            )
         p, q = (r - r.mean() for r in (rankdata(one[there]), rankdata(two[there])))
         size = np.sqrt((p @ p) * (q @ q))
         values.append(p @ q / size if size > 0 else np.nan)
     return torch.tensor(values, dtype=torch.float32)
+
+
+def check_pair(a: Tensor, b: Tensor) -> None:
+    for name, map in dict(a=a, b=b).items():
+        if not isinstance(map, Tensor) or map.ndim < 2:
+            raise TypeError(f"{name} must be a tensor of maps (B, ...), got {type(map).__name__}")
+    if a.shape != b.shape:
+        raise ValueError(f"a and b must have one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
@@ -58,5 +69,8 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     -1..1 (Wang et al. 2004): it asks for the same places and not only for the same order."""
     from skimage.metrics import structural_similarity
 
+    check_pair(a, b)
+    for name, map in dict(a=a, b=b).items():
+        check_finite(name, map)
     pairs = zip(min_max(a).numpy(), min_max(b).numpy())
     return torch.tensor([structural_similarity(p, q, data_range=1.0) for p, q in pairs]).float()

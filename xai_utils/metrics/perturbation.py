@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..arguments import check_call, check_metric
 from ..batching import row_groups
-from ..checks import check_number
+from ..checks import check_choice, check_flag, check_number
 from ..corruption import REFERENCES, reference_image
 from ..match import leading, log_probabilities, match
 from ..types import ImageEncoder
@@ -57,26 +57,23 @@ def perturbation_curve(
     inputs, targets, map = check_metric(encoder, inputs, targets, map)
     for name, value in dict(block=block, chunk=chunk).items():
         check_number(name, value, 1, integer=True)
-    if first not in ("most", "least"):
-        raise ValueError(f'first must be "most" or "least", got {first!r}')
+    check_choice("first", first, ("most", "least"))
+    check_choice("reference", reference, REFERENCES)
+    check_flag("insert", insert)
+    check_flag("hits", hits)
+    check_number("until", until, 0, 1, above=True)
     if hits and targets.ndim != 1:
         raise ValueError("hits needs class indices as targets")
     rank = block_ranks(map if first == "most" else -map, block)  # (B, H, W)
     blocks = int(rank.max()) + 1
-    if steps is not None and (not isinstance(steps, int) or not 1 <= steps <= blocks):
-        raise ValueError(
-            f"steps must be an integer from 1 to {blocks}, the number of blocks, got {steps!r}"
-        )
+    if steps is not None:
+        check_number("steps", steps, 1, blocks, integer=True)
     counts = (
         torch.linspace(0, until * blocks, (steps or round(until * blocks)) + 1)
         .round()
         .to(encoder.device)
     )  # (S + 1,)
-    x, rank, targets = (
-        inputs.to(encoder.device),
-        rank.to(encoder.device),
-        targets.to(encoder.device),
-    )
+    x, rank = inputs, rank.to(encoder.device)
     other = reference_image(encoder, x, reference)
     start, end = (other, x) if insert else (x, other)
     values = []
@@ -121,8 +118,10 @@ def removed(map: Tensor, *, first: str = "most", block: int = 8, steps: int = 10
     first, block  as in `perturbation_curve`
     """
     check_number("steps", steps, 1, integer=True)
-    if first not in ("most", "least"):
-        raise ValueError(f'first must be "most" or "least", got {first!r}')
+    check_number("block", block, 1, integer=True)
+    check_choice("first", first, ("most", "least"))
+    if not isinstance(map, Tensor) or map.ndim != 3 or not map.isfinite().all():
+        raise ValueError("map must be a finite tensor (B, H, W)")
     rank = block_ranks(map if first == "most" else -map, block)  # (B, H, W)
     counts = torch.linspace(0, int(rank.max()) + 1, steps + 1).round()
     return rank[:, None] < counts[:, None, None]
@@ -209,6 +208,7 @@ def insertion_auc(
 
 
 def over_references(encoder, inputs, targets, map, reference, **options) -> Tensor:
+    check_choice("reference", reference, ("all", *REFERENCES))
     names = REFERENCES[1:] if reference == "all" else (reference,)
     areas = [
         area_under(perturbation_curve(encoder, inputs, targets, map, reference=name, **options))
@@ -234,7 +234,7 @@ def negative_perturbation_auc(encoder, inputs, targets, map, *, chunk: int = 64)
 
 
 def hit_area(encoder, inputs, targets, map, first, chunk) -> Tensor:
-    hits = targets.ndim == 1
+    hits = getattr(targets, "ndim", 2) == 1
     return area_under(
         perturbation_curve(
             encoder,
@@ -272,7 +272,7 @@ def occlusion_drop(
         check_masks(region, inputs)
     whole = torch.ones_like(regions[:, :1])
     kept = torch.cat([whole, ~regions], 1).to(encoder.device)  # (B, 1 + K, H, W)
-    x, targets = inputs.to(encoder.device), targets.to(encoder.device)
+    x = inputs
     b, n, values = *kept.shape[:2], []
     for rows in row_groups(encoder, b, n, chunk):
         i = rows // n

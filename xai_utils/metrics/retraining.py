@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..batching import progress
-from ..checks import check_number, check_texts
+from ..checks import check_number, check_seed, check_texts
 from ..corruption import blanked, without_pixels
 from ..models.weights import own_weights, weight_groups
 from ..types import DualEncoder, Encoder
@@ -62,6 +62,7 @@ def roar_plus(
         raise ValueError("give image_map or text_map, one of the two")
     check_pairs(images, texts, spare)
     check_number("repeats", repeats, 1, integer=True)
+    check_recipe(seed, epochs, batch, lr)
     recipe = (repeats, seed, epochs, batch, lr)
     part, whole, (ids, valid), before = untouched(model, images, texts, spare, blocks, *recipe)
     if image_map is not None:
@@ -73,6 +74,13 @@ def roar_plus(
         degraded = whole[0], text_features(part, ids, valid)
     after = validation_losses(part, degraded, whole, len(images), *recipe)
     return 100 * (after - before) / before
+
+
+def check_recipe(seed, epochs, batch, lr) -> None:
+    check_seed(seed)
+    check_number("epochs", epochs, 1, integer=True)
+    check_number("batch", batch, 2, integer=True)
+    check_number("lr", lr, 0, above=True)
 
 
 def check_pairs(images: Tensor, texts: list[str], spare) -> None:
@@ -227,7 +235,8 @@ def fine_tuned(
     images (B, 3, H, W), texts B strings. The same model object, and its towers, are meant: not for
     two threads at once.
     """
-    check_texts(texts)
+    texts = check_texts(texts)
+    check_recipe(seed, epochs, batch, lr)
     part, (ids, valid, _) = trained_part(model, blocks), model.text.tokenize(texts)
     data = image_features(part, images), text_features(part, ids, valid)
     with training(part, data, torch.arange(len(texts)), seed, epochs, batch, lr):

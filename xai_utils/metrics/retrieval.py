@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..arguments import check_call
+from ..arguments import check_call, check_whole
+from ..checks import check_choice, check_finite, check_number, check_percentile
 from ..corruption import blanked, without_pixels
 from ..types import Encoder, TextEncoder
 from .base import metric
@@ -44,18 +45,18 @@ def zero_shot_roar(
     is roar-<direction>-<co or oc>.
     """
     inputs, targets = check_call(encoder, inputs, targets, texts=True)
-    if direction not in ("i2t", "t2i"):
-        raise ValueError(f'direction must be "i2t" or "t2i", got {direction!r}')
+    check_choice("direction", direction, ("i2t", "t2i"))
     is_text = isinstance(encoder, TextEncoder)
-    before = encoder(inputs) if whole is None else whole
+    percentile = (90 if is_text else 75) if percentile is None else percentile
+    check_percentile(percentile)
+    if distractors is not None:
+        check_rows("distractors", distractors, targets)
     if is_text:
-        after = encoder.encode_ids(
-            *blanked(encoder, inputs, map, 90 if percentile is None else percentile)
-        )
+        ids, valid = blanked(encoder, inputs, map, percentile)
+        before, after = check_whole(whole, encoder, inputs), encoder.encode_ids(ids, valid)
     else:
-        after = encoder(
-            without_pixels(inputs, map, 75 if percentile is None else percentile).to(encoder.device)
-        )
+        pixels = without_pixels(inputs, map, percentile)
+        before, after = check_whole(whole, encoder, inputs), encoder(pixels)
     mine = (direction == "t2i") == is_text  # the corrupted side asks
     asked = [(h, targets.to(h)) if mine else (targets.to(h), h) for h in (before, after)]
     hit = [hits(queries, gallery, distractors) for queries, gallery in asked]
@@ -81,12 +82,16 @@ def caption_ranks(embeddings: Tensor, captions: Tensor, right: list[list[int]]) 
     right       for each picture, the indices of the captions that are true of it
     R@k is the share of ranks up to k.
     """
+    check_rows("captions", captions)
+    check_rows("embeddings", embeddings, captions)
     s = F.normalize(embeddings, dim=1) @ F.normalize(captions, dim=1).T.to(embeddings)  # (B, K)
+    if len(right) != len(s) or not all(len(places) for places in right):
+        raise ValueError(f"right must name at least one caption for each of {len(s)} pictures")
     own = torch.zeros(s.shape, dtype=torch.bool)
     for row, places in zip(own, right):
-        row[places] = True
-    if len(right) != len(s) or not own.any(1).all():
-        raise ValueError(f"right must name at least one caption for each of {len(s)} pictures")
+        for place in places:
+            check_number("right", place, 0, s.shape[1] - 1, integer=True)
+            row[place] = True
     own = own.to(s.device)
     best = s.masked_fill(~own, -2).amax(1, keepdim=True)
     return (1 + ((s >= best) & ~own).sum(1)).cpu()
@@ -99,6 +104,8 @@ def knn_hits(embeddings: Tensor, kinds: list, *, k: int = 5) -> Tensor:
     embeddings  (B, D), of pictures
     kinds       B names, such as captions; of kinds with equal votes the first in the alphabet wins
     """
+    check_number("k", k, 1, integer=True)
+    check_rows("embeddings", embeddings)
     if len(kinds) != len(embeddings) or len(kinds) <= k:
         raise ValueError(
             f"kinds must name each of more than {k} pictures, got {len(kinds)} for"
@@ -113,12 +120,21 @@ def knn_hits(embeddings: Tensor, kinds: list, *, k: int = 5) -> Tensor:
     return (votes.argmax(1) == own).double().cpu()
 
 
+def check_rows(name: str, h: Tensor, like: Tensor | None = None) -> None:
+    """Embeddings (rows, D), finite and each with a direction, of the width of `like`, if given."""
+    if not isinstance(h, Tensor) or h.ndim != 2 or not h.is_floating_point():
+        got = tuple(h.shape) if isinstance(h, Tensor) else type(h).__name__
+        raise ValueError(f"{name} must be embeddings, floating point (rows, D), got {got}")
+    if like is not None and h.shape[1] != like.shape[1]:
+        raise ValueError(f"{name} must have {like.shape[1]} dimensions, got {h.shape[1]}")
+    check_finite(name, h)
+    if (h == 0).all(1).any():
+        raise ValueError(f"{name} holds a row that is 0 everywhere and has no direction")
+
+
 def hits(queries: Tensor, partners: Tensor, distractors: Tensor | None = None) -> Tensor:
     """Whether each query's own partner is strictly ahead of all others, (B,) bool on the CPU."""
     if distractors is not None:
-        if distractors.ndim != 2 or distractors.shape[1] != partners.shape[1]:
-            wanted, got = partners.shape[1], tuple(distractors.shape)
-            raise ValueError(f"distractors must be embeddings of shape (K, {wanted}), got {got}")
         partners = torch.cat([partners, distractors.to(partners)])
     s = F.normalize(queries, dim=1) @ F.normalize(partners, dim=1).T  # (B, B + K)
     own = torch.eye(*s.shape, dtype=torch.bool, device=s.device)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..arguments import check_call
 from ..batching import progress
+from ..checks import check_finite, check_flag, check_function, check_seed
 from ..models.weights import own_weights, randomise, weight_groups
 from ..stats import auc, jackknife
 from ..types import Encoder
@@ -36,6 +37,9 @@ def randomisation_test(
     spread. The encoder is left as it was.
     """
     inputs, targets = check_call(encoder, inputs, targets, texts=True, classes=True)
+    check_function("method", method)
+    check_flag("cascading", cascading)
+    check_seed(seed)
     trained = method(encoder, inputs, targets).map
     maps = randomised_maps(method, encoder, inputs, targets, cascading=cascading, seed=seed)
     return pd.DataFrame(
@@ -59,6 +63,9 @@ def randomised_maps(
     """The maps behind `randomisation_test`, which has the same arguments: "trained" and, from the
     output to the input, each depth -> map, after its weights became random."""
     inputs, targets = check_call(encoder, inputs, targets, texts=True, classes=True)
+    check_function("method", method)
+    check_flag("cascading", cascading)
+    check_seed(seed)
     groups = weight_groups(encoder, inputs)
     maps = {"trained": method(encoder, inputs, targets).map}
     with own_weights(encoder) as weights:
@@ -81,6 +88,11 @@ def randomised_map(
     names  keys of `encoder.weights`; `weight_groups` tells them by depth. The encoder is left as it
            was
     """
+    check_call(encoder, inputs, targets, texts=True, classes=True)
+    check_function("method", method)
+    check_seed(seed)
+    if unknown := set(names) - set(encoder.weights):
+        raise ValueError(f"names must be weights of {encoder.name}, got {sorted(unknown)[:4]}")
     with own_weights(encoder) as weights:
         randomise(weights, names, seed)
         return method(encoder, inputs, targets).map
@@ -97,6 +109,10 @@ def completeness_gap(
     place of z, special tokens included, (B, ...).
     """
     inputs, targets = check_call(encoder, inputs, targets, texts=True)
+    if not isinstance(scores, Tensor) or scores.ndim < 2 or len(scores) != len(inputs):
+        got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise ValueError(f"scores must be one for each place of {len(inputs)} inputs, got {got}")
+    check_finite("scores", scores)
     split = encoder.split(layer)
     z = split.prefix(inputs)
     ends = [F.cosine_similarity(split.suffix(t * z, like=z), targets.to(z)) for t in (1.0, 0.0)]
@@ -122,6 +138,8 @@ def mismatch_auc(losses, matched, *, clusters=None) -> tuple[float, float, float
     0.5 is chance, 1 a loss that is lower for every matched pair.
     """
     losses, matched = np.asarray(losses, float), np.asarray(matched, bool)
+    if not np.isfinite(losses).all():
+        raise ValueError("losses holds NaN or infinite values")
     if losses.shape != matched.shape or matched.all() or not matched.any():
         raise ValueError("losses and matched must have one length, with pairs of both kinds")
 

@@ -25,7 +25,7 @@ from .strategies import NAMES as STRATEGY_NAMES
 from .strategies import strategy_encoder
 from .text import wrap_bert
 from .vision import wrap_timm
-from .wrapping import rescaled, wrap_callable
+from .wrapping import as_device, rescaled, wrap_callable
 
 EMBEDDED = {
     "conse-lite0": conse_lite0,
@@ -54,7 +54,7 @@ def load_model(
     Raises ValueError for a name or tag that is not known, FileNotFoundError where weights or a
     tokenizer cannot be had.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = as_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     kind, _, inner = name.partition("/") if isinstance(name, str) else ("", "", "")
     if name in EMBEDDED:
         if pretrained is not None:
@@ -275,7 +275,7 @@ def wrap(
             name=name,
             image_size=(image_size,) * 2 if isinstance(image_size, Integral) else image_size,
             transform=transform,
-            device=device and torch.device(device),
+            device=device and as_device(device),
             mean=tuple(mean or (0.0, 0.0, 0.0)),
             std=tuple(std or (1.0, 1.0, 1.0)),
             parts=parts,
