@@ -1,10 +1,14 @@
 """Does the map lie on the object that the text names? Against exact masks or boxes."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from scipy.ndimage import binary_dilation, binary_erosion
 from torch import Tensor
 
-from ..checks import check_map, check_number
+from ..checks import check_flag, check_map, check_number
+from ..images import check_box, check_size, inside
 from ..stats import min_max
 from ..types import Encoder
 from .base import metric
@@ -56,6 +60,7 @@ def mask_contrast(
     Above 0 where the map prefers what the text names. It keeps the map's scale: compare signs
     across methods.
     """
+    check_masks(others, inputs, "others")
     means = [mask_mean(encoder, inputs, targets, map, masks=m) for m in (masks, others)]
     return means[0] - means[1]
 
@@ -102,6 +107,8 @@ def instance_recall(
     masks (B, H, W) bool, one instance each. The mean over the instances of a picture is the share
     of them that the map finds.
     """
+    check_percentile(percentile)
+    check_number("part", part, 0, 1, above=True)
     map, masks = check_map(map, inputs).flatten(1), check_masks(masks, inputs).flatten(1)
     hot = map > map.quantile(percentile / 100, dim=1, keepdim=True)
     return ((hot & masks).sum(1) / masks.sum(1) >= part).float()
@@ -125,6 +132,7 @@ def evenness(
     even, and a random one nearly so: see `weaker_thing`. above_background: of what each mean has
     above that of the background, 0 where one has nothing.
     """
+    check_flag("above_background", above_background)
     means, background = thing_means(map, inputs, masks, others)
     if above_background:
         means = (means - background[:, None]).clamp(min=0)
@@ -144,24 +152,29 @@ def weaker_thing(
 def thing_means(map: Tensor, inputs: Tensor, masks: Tensor, others: Tensor) -> tuple:
     """Means of the min-max scaled map on two things, (B, 2), and on the background, (B,)."""
     scaled = min_max(check_map(map, inputs))
-    places = [check_masks(m, inputs) for m in (masks, others)]
-    places.append(check_masks(~(places[0] | places[1]), inputs))
+    places = [check_masks(masks, inputs), check_masks(others, inputs, "others")]
+    places.append(check_masks(~(places[0] | places[1]), inputs, "background"))
     means = torch.stack([(scaled * m).sum((1, 2)) / m.sum((1, 2)) for m in places], 1)
     return means[:, :2], means[:, 2]
 
 
-def check_masks(masks: Tensor, inputs: Tensor) -> Tensor:
+def check_masks(masks: Tensor, inputs: Tensor, name: str = "masks") -> Tensor:
     wanted = (len(inputs), *inputs.shape[-2:])
     if not isinstance(masks, Tensor) or masks.dtype != torch.bool or tuple(masks.shape) != wanted:
-        got = (
-            f"{masks.dtype} {tuple(masks.shape)}"
-            if isinstance(masks, Tensor)
-            else type(masks).__name__
-        )
-        raise ValueError(f"masks must be a bool tensor of shape {wanted}, got {got}")
+        got, hint = type(masks).__name__, ""
+        if isinstance(masks, Tensor):
+            got = f"{masks.dtype} {tuple(masks.shape)}"
+            hint = ": cut it, for instance masks > 0.5" * (masks.dtype != torch.bool)
+        raise ValueError(f"{name} must be a bool tensor of shape {wanted}, got {got}{hint}")
     if not masks.flatten(1).any(1).all():
-        raise ValueError("masks holds an empty mask: there is no object to find")
+        raise ValueError(f"{name} holds an empty mask: there is no object to find")
     return masks
+
+
+def check_percentile(percentile: float) -> None:
+    check_number("percentile", percentile, 0, 100)
+    if percentile == 100:
+        raise ValueError("percentile must lie below 100: nothing is above the hottest pixel")
 
 
 @metric("localization-iou", higher_is_better=True, needs=("masks",))
@@ -174,9 +187,8 @@ def localization_iou(
     masks (B, H, W) bool: exact, or all boxes of a sample joined (`box_masks`). Strictly above, as
     M2IB prints it.
     """
+    check_percentile(percentile)
     map, masks = check_map(map, inputs).flatten(1), check_masks(masks, inputs).flatten(1)
-    if not 0 <= percentile < 100:
-        raise ValueError(f"percentile must lie in 0..100, below 100, got {percentile!r}")
     return overlap(map > map.quantile(percentile / 100, dim=1, keepdim=True), masks)
 
 
@@ -195,6 +207,9 @@ def miou(
 
     AdaIB calls it pointing-game IoU; it is no hit test. masks as in `localization_iou`.
     """
+    check_number("threshold", threshold, 0)
+    if threshold >= 1:
+        raise ValueError(f"threshold must lie in 0..1, below 1, got {threshold!r}")
     map, masks = min_max(check_map(map, inputs)).flatten(1), check_masks(masks, inputs).flatten(1)
     return overlap(map > threshold, masks)
 
@@ -245,10 +260,27 @@ def overlap(a: Tensor, b: Tensor) -> Tensor:
     return (a & b).sum(1) / (a | b).sum(1)
 
 
-def box_masks(boxes: list[list[tuple[int, int, int, int]]], size: tuple[int, int]) -> Tensor:
-    """Several boxes (left, top, right, bottom) per sample, joined: B lists -> (B, H, W) bool."""
+def box_masks(
+    boxes: Sequence[Sequence[tuple[float, float, float, float]]], size: tuple[int, int]
+) -> Tensor:
+    """Several boxes (left, top, right, bottom) per sample, joined: B lists -> (B, H, W) bool.
+
+    size  (H, W) of the pictures whose pixels the boxes count
+    Fractions are rounded outward, what reaches over the border is cut. Raises ValueError for what
+    is no box, and for one that lies wholly outside.
+    """
+    size = check_size(size)
+    check_list("boxes", boxes)
     masks = torch.zeros(len(boxes), *size, dtype=torch.bool)
-    for mask, some in zip(masks, boxes):
-        for left, top, right, bottom in some:
-            mask[max(0, top) : bottom, max(0, left) : right] = True
+    for i, (mask, some) in enumerate(zip(masks, boxes)):
+        check_list(f"boxes[{i}]", some)
+        for k, box in enumerate(some):
+            name = f"boxes[{i}][{k}]"
+            left, top, right, bottom = inside(check_box(box, name), size, name)
+            mask[top:bottom, left:right] = True
     return masks
+
+
+def check_list(name: str, values) -> None:
+    if not isinstance(values, (Sequence, np.ndarray, Tensor)) or isinstance(values, str):
+        raise TypeError(f"{name} must be a list, got {values!r}")
