@@ -125,7 +125,10 @@ def checked_cell(cell, where: str) -> tuple:
     if picture is None and map is None:
         raise ValueError(f"{where} has neither a picture nor a map")
     shape = map.shape if map is not None else np.shape(picture)[:2]
-    outlines = [check_mask(mask, f"outline of {where}") for mask in outlines or ()]
+    outlines = () if outlines is None else outlines
+    if not isinstance(outlines, (list, tuple, np.ndarray, torch.Tensor)):
+        raise TypeError(f"outlines of {where} must be a list of masks, got {outlines!r}")
+    outlines = [check_mask(mask, f"outline of {where}") for mask in outlines]
     for mask in outlines:
         if mask.shape != shape:
             raise ValueError(f"outlines of {where} must have shape {shape}, got {mask.shape}")
