@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,7 +22,7 @@ from xai_utils.data import (
     sounds,
 )
 from xai_utils.data import stamps as stamps_module
-from xai_utils.data.cache import MANIFEST, cache_folder, prepared
+from xai_utils.data.cache import MANIFEST, prepared
 
 
 def test_photos_have_captions_and_boxes_inside_the_picture():
@@ -86,7 +88,7 @@ def test_copies_are_of_one_stamp_and_none_covers_another(stamps):
     captions = {s.things[0].caption for s in load_dataset("stamps")[40:42]}
     few = load_dataset("copies", n=3, objects=4, stamps=ids)
     assert all(len(s.things) == 4 and s.caption in captions for s in few)
-    with pytest.raises(ValueError, match="objects must be 2, 3, 4 or None"):
+    with pytest.raises(ValueError, match="objects must be an integer from 2 to 4"):
         load_dataset("copies", objects=1)
 
 
@@ -148,13 +150,23 @@ def test_what_a_model_recognises_is_kept_for_that_model_only(stamps, conse, monk
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (dict(name="coco2014"), "unknown data set 'coco2014'"),
-        (dict(name="photos", split="val"), "unknown split 'val'"),
+        (dict(name="coco2014"), "name must be one of 'photos'.*got 'coco2014'"),
+        (dict(name=3), "name must be one of"),
+        (dict(name="photos", split="val"), "split must be one of 'train'.*got 'val'"),
         (dict(name="photos", split="train"), "only the split"),
         (dict(name="photos", n=0), "n must be an integer"),
+        (dict(name="photos", n=True), "n must be an integer"),
+        (dict(name="photos", n=2.0), "n must be an integer"),
         (dict(name="scenes", seed=-1), "seed must be"),
+        (dict(name="scenes", seed=2**32), "seed must be"),
+        (dict(name="scenes", seed=True), "seed must be"),
         (dict(name="scenes", objects=5), "objects must be"),
+        (dict(name="scenes", objects=2.0), "objects must be"),
+        (dict(name="scenes", objects=True), "objects must be"),
         (dict(name="photos", objects=2), "photos takes no objects"),
+        (dict(name="scenes", object=2), "scenes takes no object"),
+        (dict(name="scenes", stamps=[3]), "stamps not in the split 'test': 3"),
+        (dict(name="copies", stamps=[]), "stamps is an empty list"),
     ],
 )
 def test_bad_arguments(stamps, args, message):
@@ -162,9 +174,24 @@ def test_bad_arguments(stamps, args, message):
         load_dataset(**args)
 
 
+def test_ids_of_stamps_are_a_list(stamps):
+    with pytest.raises(TypeError, match="stamps must be a list of ids, got 'zebra'"):
+        load_dataset("scenes", stamps="zebra")
+
+
+def test_numpy_integers_are_integers(stamps):
+    some = load_dataset("scenes", n=np.int64(2), seed=np.uint32(3), objects=np.int8(2))
+    same = load_dataset("scenes", n=2, seed=3, objects=2)
+    assert [s.id for s in some] == [s.id for s in same]
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(some, same))
+    assert some[np.int64(1)].id == same[1].id
+
+
 def test_out_of_range_is_an_index_error():
     with pytest.raises(IndexError, match="has 9 samples"):
         load_dataset("photos")[9]
+    with pytest.raises(TypeError, match="index of photos must be an integer or a slice, got 1.0"):
+        load_dataset("photos")[1.0]
 
 
 def fill(folder: Path):
@@ -172,7 +199,7 @@ def fill(folder: Path):
     (folder / "b.txt").write_text("two")
 
 
-@pytest.mark.parametrize("damage", ["truncate", "delete", "add", "manifest"])
+@pytest.mark.parametrize("damage", ["truncate", "delete", "manifest"])
 def test_a_damaged_cache_is_noticed_and_rebuilt(tmp_path, monkeypatch, damage):
     monkeypatch.setenv("XAI_CACHE", str(tmp_path))
     builds = []
@@ -188,8 +215,6 @@ def test_a_damaged_cache_is_noticed_and_rebuilt(tmp_path, monkeypatch, damage):
         (folder / "b.txt").write_text("tw")
     elif damage == "delete":
         (folder / "a.txt").unlink()
-    elif damage == "add":
-        (folder / "c.txt").write_text("?")
     else:
         (folder / MANIFEST).write_text(json.dumps({})[:1])
     prepared("thing-1", build)
@@ -208,14 +233,80 @@ c.prepared("thing-1", build)
     monkeypatch.setenv("XAI_CACHE", str(tmp_path))
     assert subprocess.run([sys.executable, "-c", code]).returncode == -9
     assert not (tmp_path / "thing-1").exists()
+    left = [p.name for p in tmp_path.glob("*.part-*")]
+    assert len(left) == 1
+    own = ["thing-1.part-mine", "thing-10.part-00000000", "thing-1.part-00000000"]
+    for name in own:  # not of a build of thing-1, by name or by what they hold
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "notes.txt").write_text("mine")
+    (tmp_path / "thing-1.part-abcdefgh").mkdir()  # as builds once named theirs
+    (tmp_path / "thing-1.part-abcdefgh" / "whole").mkdir()
+    living = tmp_path / f"thing-1.part-{os.getpid()}-abcdefgh"
+    living.mkdir()
     assert (prepared("thing-1", fill) / "a.txt").read_text() == "one"
+    found = sorted(p.name for p in tmp_path.iterdir())
+    assert found == sorted([*own, living.name, "thing-1", "thing-1.lock"])
+    assert all((tmp_path / name / "notes.txt").read_text() == "mine" for name in own)
+
+
+def test_two_builds_at_once_are_one_build(tmp_path, monkeypatch):
+    code = """
+import time, xai_utils.data.cache as c
+def build(folder):
+    print("building", flush=True)
+    time.sleep(1)
+    (folder / "a.txt").write_text("theirs")
+c.prepared("thing-1", build)
+"""
+    monkeypatch.setenv("XAI_CACHE", str(tmp_path))
+    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "building\n"
+    assert (prepared("thing-1", fill) / "a.txt").read_text() == "theirs"
+    assert other.wait() == 0
+
+
+def test_nothing_of_somebody_else_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setenv("XAI_CACHE", str(tmp_path))
+    (tmp_path / "thing-2").mkdir()
+    (tmp_path / "thing-2" / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match="thing-2 was not built by this kit.*move it away"):
+        prepared("thing-2", fill)
+    folder = prepared("thing-1", fill)
+    (folder / "mine.txt").write_text("mine")
+    assert prepared("thing-1", None) == folder  # it is no damage
+    (folder / "a.txt").unlink()
+    with pytest.raises(ValueError, match="damaged.*because mine.txt in it is not the kit's"):
+        prepared("thing-1", fill)
+    for name in ("thing-1", "thing-2"):
+        assert (tmp_path / name / "mine.txt").read_text() == "mine"
+
+
+def test_an_intact_cache_on_a_disk_that_cannot_be_written_is_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("XAI_CACHE", str(tmp_path))
+    folder = prepared("thing-1", fill)
+
+    def refuse(*args, **kwargs):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    real = os.open
+
+    def open_to_read(path, flags, *args, **kwargs):
+        writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        return refuse() if writes else real(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", open_to_read)  # of lock and temporary files
+    for name in ("mkdir", "rename", "unlink"):
+        monkeypatch.setattr(os, name, refuse)
+    assert prepared("thing-1", fill) == folder
+    with pytest.raises(ValueError, match="cannot write to the cache folder .*Read-only file"):
+        prepared("thing-2", fill)
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XAI_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(ValueError, match="cannot write to the cache folder .*set XAI_CACHE"):
-        cache_folder()
+        prepared("thing-1", fill)
 
 
 @pytest.fixture
@@ -300,7 +391,12 @@ def square(at: int, colour: str, exact: bool = True) -> Sample:
     image.paste(colour, box)
     mask = np.zeros((80, 100), bool)
     mask[at : at + 20, at : at + 20] = True
-    return Sample(f"{colour} {at}", image, "", (Thing(colour, box, mask if exact else None),))
+    return Sample(
+        f"{colour} {at}",
+        image,
+        f"a {colour} square",
+        (Thing(colour, box, mask if exact else None),),
+    )
 
 
 def test_a_planted_item_lies_in_the_freest_corner_and_its_mask_is_its_pixels():
@@ -318,6 +414,11 @@ def test_a_planted_item_lies_in_the_freest_corner_and_its_mask_is_its_pixels():
     assert 0 < wide.things[1].mask.sum() < 400
     with pytest.raises(ValueError, match="side must lie in 1..72"):
         plant(sample, item, side=73)
+    for side in (0, 10.5, True):
+        with pytest.raises(ValueError, match="side must be an integer of at least 1"):
+            plant(sample, item, side=side)
+    with pytest.raises(TypeError, match="item must be a Sample, got Image"):
+        plant(sample, item.image)
     with pytest.raises(ValueError, match="exact mask"):
         plant(sample, square(40, "red", exact=False))
 

@@ -37,12 +37,22 @@ def run(*args):
     )
 
 
+FIGURE = "from pathlib import Path; import os; Path(os.environ['XAI_FIGURES'], '99-b.png').touch()"
+
+
+def figures_of_the_last_run(folder):
+    folder.mkdir(parents=True)
+    for name in ("99-a.png", "98-other.png"):
+        (folder / name).write_text("old")
+    return lambda: sorted(f.name for f in folder.iterdir())
+
+
 def test_a_failing_cell_fails_the_run_is_named_and_leaves_no_fresh_target(tmp_path):
     source = notebook(
-        tmp_path / "99_broken.ipynb", "n: int = 1", "n + 1", "raise RuntimeError('on purpose')"
+        tmp_path / "99_broken.ipynb", "n: int = 1", FIGURE, "raise RuntimeError('on purpose')"
     )
+    figures = figures_of_the_last_run(tmp_path / "build" / "figures")
     target = tmp_path / "build" / source.name
-    target.parent.mkdir()
     target.write_text("stale")
     done = run("notebook", source, target, "-p", "n", 2)
     assert done.returncode == 1
@@ -51,21 +61,28 @@ def test_a_failing_cell_fails_the_run_is_named_and_leaves_no_fresh_target(tmp_pa
     )  # the parameters of the run are a cell of their own
     assert "RuntimeError: on purpose" in done.stderr
     assert not target.exists()
+    assert figures() == ["98-other.png", "99-a.png"]
+    assert not list(target.parent.glob("*.figures"))
 
 
 def test_parameters_reach_the_notebook_and_unknown_ones_are_an_error(tmp_path, monkeypatch, capsys):
-    source = notebook(tmp_path / "99_fine.ipynb", "n: int = 1", "print('n is', n)")
+    source = notebook(tmp_path / "99_fine.ipynb", "n: int = 1", FIGURE, "print('n is', n)")
     target = tmp_path / "build" / source.name
+    figures = figures_of_the_last_run(target.parent / "figures")
     assert run("notebook", source, target, "-p", "n", 7).returncode == 0
     assert "n is 7" in target.read_text()
-    assert (target.parent / "figures").is_dir()
+    assert figures() == ["98-other.png", "99-b.png"]
+    assert not list(target.parent.glob("*.figures"))
     for given, said in (
-        (["-p", "m", "7"], "has no parameter m"),
+        (["-p", "m", "7"], "99_fine.ipynb has no parameter m: it has n"),
+        (["-p", "n", "[7"], "expected ',' or ']'"),
         (["--profile", "mine"], "unknown profile"),
     ):
         monkeypatch.setattr(sys, "argv", ["runs", "notebook", str(source), str(target), *given])
         assert runs.main() == 1
         assert said in capsys.readouterr().err
+        assert figures() == ["98-other.png", "99-b.png"]
+        assert "n is 7" in target.read_text()
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "profiles").rglob("*.yaml")), ids=lambda f: f.stem)

@@ -7,6 +7,7 @@ here first.
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -54,7 +55,7 @@ def main() -> int:
         where = f"{args.source.name}: cell In [{error.exec_count}]"
         print(f"{where} failed: {error.ename}: {error.evalue}\n\n{error.source}", file=sys.stderr)
         return 1
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, yaml.YAMLError) as error:
         print(f"{args.command}: {error}", file=sys.stderr)
         return 1
     return 0
@@ -85,14 +86,19 @@ def prepare() -> None:
 
 
 def run_notebook(source: Path, target: Path, profile: str, given: dict) -> None:
-    """Run `source` with the parameters of `profile`. `target` appears only when every cell has
-    run."""
+    """Run `source` with the parameters of `profile`. `target` and the figures appear only when
+    every cell has run; until then those of the last run stay."""
     parameters = profile_parameters(source, profile) | given
     figures = target.parent / "figures" if given else ROOT / "figures" / profile
-    clear_figures(figures, source)
+    fresh = target.with_suffix(".part.figures")
+    shutil.rmtree(fresh, ignore_errors=True)  # of a run that was killed
     start = time.time()
     print(f"{source.name} ...", end="" if sys.stdout.isatty() else "\n", flush=True)
-    execute(source, target, parameters, figures)
+    try:
+        execute(source, target, parameters, fresh)
+        replace_figures(fresh, figures, source)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
     print(f"{source.name}: {time.time() - start:.0f} s", flush=True)
 
 
@@ -104,21 +110,26 @@ def profile_parameters(source: Path, profile: str) -> dict:
         raise ValueError(f"unknown profile {profile!r}: no folder {folder}")
     file = folder / f"{source.stem}.yaml"
     parameters = (yaml.safe_load(file.read_text()) or {}) if file.is_file() else {}
+    if not isinstance(parameters, dict):
+        raise ValueError(f"{file} must hold one `name: value` a line")
     check_parameters(source, parameters)
     return parameters
 
 
 def check_parameters(source: Path, parameters: dict) -> None:
-    unknown = sorted(set(parameters) - set(papermill.inspect_notebook(str(source))))
-    if unknown:
-        raise ValueError(f"{source.name} has no parameter {', '.join(unknown)}")
+    known = papermill.inspect_notebook(str(source))
+    if unknown := sorted(set(parameters) - set(known)):
+        raise ValueError(
+            f"{source.name} has no parameter {', '.join(unknown)}: it has {', '.join(known)}"
+        )
 
 
 def execute(source: Path, target: Path, parameters: dict, figures: Path | None) -> None:
     check_parameters(source, parameters)
     part = target.with_suffix(".part.ipynb")
     target.unlink(missing_ok=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    for folder in filter(None, (target.parent, figures)):
+        folder.mkdir(parents=True, exist_ok=True)
     os.environ["XAI_FIGURES"] = str(figures.resolve()) if figures else ""
     os.environ["XAI_NOTEBOOK"] = source.stem
     papermill.execute_notebook(
@@ -133,10 +144,13 @@ def execute(source: Path, target: Path, parameters: dict, figures: Path | None) 
     part.rename(target)
 
 
-def clear_figures(folder: Path, source: Path) -> None:
+def replace_figures(fresh: Path, folder: Path, source: Path) -> None:
+    """Put a notebook's new figures, notes and tables in the place of those of its last run."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob(f"{source.stem.split('_')[0]}-*"):
         old.unlink()
+    for file in fresh.iterdir():
+        shutil.move(file, folder / file.name)
 
 
 def refresh(source: Path) -> None:

@@ -113,12 +113,13 @@ def cases(
     """Cases of a model and a data set.
 
     model     a name for `load_model`, a dual encoder or an image encoder
-    dataset   a sequence of Sample, or a name for `load_dataset`
+    dataset   a list of Sample, a Dataset or anything else with a length whose items are Samples,
+              or a name for `load_dataset`
     modality  "image": pictures are explained; "text": captions, for their picture's embedding
     target    "caption": the sample's caption; "things": each thing's caption, one case each; and
               for images alone "self": the image's own embedding; "predicted", "label": a class
               index
-    n         the first n samples; None: all
+    n         the first n samples at most; None: all
     seed      of everything random that is done to these cases
     Raises ValueError for a target that the model or a sample does not have, before any embedding
     is computed.
@@ -128,15 +129,43 @@ def cases(
     if n is not None:
         check_number("n", n, 1, integer=True)
     check_seed(seed)
-    if not isinstance(dataset, (str, Sequence)):
-        raise TypeError(f"dataset must be a name or a sequence of Sample, got {dataset!r:.100}")
-    if isinstance(dataset, str):
-        dataset = load_dataset(dataset, n=n)
-    samples = list(dataset[: len(dataset) if n is None else n])
+    dataset = checked_dataset(dataset, n)
+    count = len(dataset) if n is None else min(n, len(dataset))
+    samples = [check_sample(dataset[i], i) for i in range(count)]
     picks = [(s, k) for s in samples for k in things_of(s, target)]
     if not picks:
         raise ValueError("dataset has no cases: it is empty, or its samples have no things")
     return gather(model, picks, name_of_set(dataset), modality, target, seed)
+
+
+def checked_dataset(dataset, n: int | None = None) -> Sequence[Sample]:
+    """Something with a length whose items are Samples; of a name, what `load_dataset` has.
+
+    What is a list or a tuple is looked through at once; other sets make their samples when they are
+    asked for, and are not asked here.
+    """
+    if isinstance(dataset, str):
+        dataset = load_dataset(dataset, n=n)
+    listed = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+    if not listed or isinstance(dataset, bytes) or hasattr(dataset, "keys"):
+        raise TypeError(
+            "dataset must be a list of Sample, a Dataset or a name for load_dataset, got"
+            f" {type(dataset).__name__}"
+        )
+    for i, sample in enumerate(dataset if isinstance(dataset, (list, tuple)) else ()):
+        check_sample(sample, i)
+    if not len(dataset):
+        raise ValueError("dataset is empty")
+    return dataset
+
+
+def check_sample(sample, i: int) -> Sample:
+    if not isinstance(sample, Sample):
+        raise TypeError(
+            f"dataset[{i}] must be a Sample, got {type(sample).__name__}: Sample(id, image,"
+            " caption)"
+        )
+    return sample
 
 
 def name_of_set(dataset) -> str:
@@ -163,8 +192,6 @@ def gather(model, picks, dataset: str, modality: str, target: str, seed: int) ->
     """Cases of (sample, index of the thing or None) pairs; targets are embedded one by one."""
     image = model.image if isinstance(model, DualEncoder) else model
     for sample, _ in picks:
-        if not isinstance(sample, Sample):
-            raise TypeError(f"dataset must hold samples, got {type(sample).__name__}")
         if target == "label" and sample.label is None:
             raise ValueError(f'{sample.id} has no label: target="label" cannot be')
     x = torch.stack([image.transform(s.image) for s, _ in picks])

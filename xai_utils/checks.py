@@ -131,6 +131,8 @@ def fields_of(output) -> str:
 
 def check_percentile(value: float) -> None:
     check_number("percentile", value, 0, 100)
+    if value == 100:
+        raise ValueError("percentile must lie below 100: nothing lies above all of a map")
 
 
 def check_function(name: str, value) -> None:

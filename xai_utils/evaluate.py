@@ -15,7 +15,16 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
-from .cases import Names, check_task, gather, join, name_of_set, things_of
+from .cases import (
+    Names,
+    check_sample,
+    check_task,
+    checked_dataset,
+    gather,
+    join,
+    name_of_set,
+    things_of,
+)
 from .checks import check_number
 from .keys import code_key, describe, model_key, sample_key
 from .models import load_model
@@ -59,7 +68,8 @@ def evaluate(
     methods   label -> function (encoder, inputs, targets, ...) -> Attribution, or a
               functools.partial of one
     model     a name for load_model, or a model
-    dataset   a sequence of Sample
+    dataset   a list of Sample, a Dataset or anything else with a length whose items are Samples,
+              or a name for load_dataset
     metrics   metric functions of xai_utils.metrics, or label -> function or partial. One of single
               maps gets what it `needs` of each case; one of sets judges all cases of a method
               together, and may give one value a case, one for each of its repeats, or a single one
@@ -94,8 +104,7 @@ def evaluate(
     check_metrics(labelled, modality, masks=True, others=target == "things")
     check_number("batch", batch, 1, integer=True)
     check_number("seed", seed, 0, integer=True)
-    if not len(dataset):
-        raise ValueError("dataset is empty")
+    dataset = checked_dataset(dataset)
     task = dict(modality=modality, target=target, seed=seed, dataset=name_of_set(dataset))
     wanted = Wanted(methods, labelled, task, loaded)
     rehearse(methods, labelled, loaded, modality, target)
@@ -192,7 +201,7 @@ class Wanted:
         waiting, names, asked = [], Names(), set()
         for i in range(len(dataset)):
             try:
-                sample = dataset[i]
+                sample = check_sample(dataset[i], i)
                 picture = sample_key(sample)
                 things = things_of(sample, self.task["target"])
             except Exception as error:

@@ -5,7 +5,9 @@ import os
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
 
-from .plots import panels
+from .checks import check_flag
+from .images import rgb
+from .plots import check_drawn, common_limits, panels
 
 
 def explore(
@@ -17,11 +19,16 @@ def explore(
     In a run without a person (XAI_PROGRESS=0) a line of text: a widget that captures its output
     makes nbclient, and so papermill, wait for ever now and then.
     """
+    if not isinstance(maps, dict) or not maps:
+        raise TypeError(f"maps must be a dict of setting -> map (H, W), got {maps!r}")
+    check_flag("signed", signed)
+    values = [check_drawn(map, f"maps[{setting!r}]") for setting, map in maps.items()]
+    if len({map.shape for map in values}) > 1:
+        raise ValueError("maps must all have one shape (H, W)")
+    picture = rgb(picture)
     if os.environ.get("XAI_PROGRESS") == "0":
         return print(f"a slider over {name}, when run in JupyterLab")
-    settings = list(maps)
-    values = list(maps.values())
-    limits = (min(float(m.min()) for m in values), max(float(m.max()) for m in values))
+    settings, limits = list(maps), common_limits(values, signed)
 
     def draw(setting):
         fig = panels(

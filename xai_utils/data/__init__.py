@@ -1,5 +1,6 @@
 """`load_dataset`: photos, stamps and scenes, made from what package registries carry."""
 
+from ..checks import check_choice, check_number, check_seed
 from . import photos, scenes, stamps
 from .debian import DataMissing
 from .pairs import mismatched, thirds
@@ -40,19 +41,18 @@ def load_dataset(
     split  "train" and "test": the same stamps in different compositions; "novel": a fixed fifth of
            the stamps, which no training of the kit uses
     seed   scenes and the places of stamps follow from it
-    n      how many; None: all photos or stamps, 100 scenes or copies
+    n      how many at most; None: all photos or stamps, 100 scenes or copies
     scenes and copies also take `objects` (how many in each, None: mixed) and `stamps` (ids to draw
     from)
-    Raises DataMissing where stamps cannot be had; photos always work.
+    Raises ValueError or TypeError for an argument that is none of these, DataMissing where stamps
+    cannot be had; photos always work.
     """
-    if name not in DATASETS:
-        raise ValueError(f"unknown data set {name!r}: one of {', '.join(DATASETS)}")
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}: one of {', '.join(SPLITS)}")
-    if n is not None and (not isinstance(n, int) or n < 1):
-        raise ValueError(f"n must be an integer of at least 1, got {n!r}")
-    if not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
-    if options and name not in ("scenes", "copies"):
-        raise ValueError(f"{name} takes no {', '.join(options)}")
-    return DATASETS[name](split, seed, n, **options)
+    check_choice("name", name, DATASETS)
+    check_choice("split", split, SPLITS)
+    check_seed(seed)
+    if n is not None:
+        check_number("n", n, 1, integer=True)
+    known = ("objects", "stamps") if name in ("scenes", "copies") else ()
+    if unknown := sorted(set(options) - set(known)):
+        raise ValueError(f"{name} takes no {', '.join(unknown)}")
+    return DATASETS[name](split, int(seed), n if n is None else int(n), **options)

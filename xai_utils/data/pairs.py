@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from ..checks import check_number, check_seed
 from .samples import Sample
 
 THIRDS = ("noisy", "borderline", "clean")
@@ -21,10 +22,8 @@ def derangement(n: int, seed: int, names: Sequence[Collection[str]] | None = Non
     Raises ValueError where no permutation does it, for instance where one caption is on more than
     half of the pairs.
     """
-    if not isinstance(n, int) or n < 2:
-        raise ValueError(f"n must be an integer of at least 2, got {n!r}")
-    if not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
+    check_number("n", n, 2, integer=True)
+    check_seed(seed)
     if names is not None and (len(names) != n or any(isinstance(own, str) for own in names)):
         raise ValueError(f"names must be {n} collections of strings")
     cost = np.random.default_rng(seed).random((n, n))
@@ -51,6 +50,9 @@ def clashes(n: int, names: Sequence[Collection[str]] | None) -> np.ndarray:
 def mismatched(samples: Sequence[Sample], seed: int) -> list[Sample]:
     """The same pictures, in the same order, each with the caption of another that shares no thing
     with it. `source` still names the picture, `matched` is False."""
+    for i, s in enumerate(samples):
+        if not isinstance(s, Sample):
+            raise TypeError(f"samples[{i}] must be a Sample, got {type(s).__name__}")
     names = [{s.caption, *(t.caption for t in s.things)} for s in samples]
     swap = derangement(len(samples), seed, names)
     return [

@@ -1,10 +1,9 @@
 """Photographs that scikit-image, scikit-learn and Matplotlib ship, with captions and boxes of our
 own."""
 
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-
-from PIL import Image
 
 from .samples import Dataset, Sample, Thing
 
@@ -86,14 +85,10 @@ def photos(split: str, seed: int, n: int | None) -> Dataset:
     if split != "test":
         raise ValueError(f'photos has only the split "test", got {split!r}')
     names = list(PHOTOS)[:n]
+    return Dataset("photos", len(names), partial(photo, names))
 
-    def make(i: int) -> Sample:
-        package, file, caption, label, *things = PHOTOS[names[i]]
-        image = Image.open(Path(find_spec(package).submodule_search_locations[0]) / file).convert(
-            "RGB"
-        )
-        return Sample(
-            names[i], image, caption, tuple(Thing(what, box) for what, box in things), label
-        )
 
-    return Dataset("photos", len(names), make)
+def photo(names: list[str], i: int) -> Sample:
+    package, file, caption, label, *things = PHOTOS[names[i]]
+    image = Path(find_spec(package).submodule_search_locations[0]) / file
+    return Sample(names[i], image, caption, tuple(Thing(what, box) for what, box in things), label)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
+from ..checks import check_number
 from .samples import Sample, Thing
 
 MARGIN = 4  # pixels between a planted item and the border
@@ -19,10 +20,14 @@ def plant(sample: Sample, item: Sample, *, side: int = 64) -> Sample:
     follow, without the pixels that it hides. `source` names the sample's picture. Raises ValueError
     for an item without an exact mask or too large for the picture.
     """
+    for name, given in (("sample", sample), ("item", item)):
+        if not isinstance(given, Sample):
+            raise TypeError(f"{name} must be a Sample, got {type(given).__name__}")
     if not item.things or item.things[0].mask is None:
         raise ValueError(f"item must have a thing with an exact mask, {item.id} has none")
     thing, (width, height) = item.things[0], sample.image.size
-    if not 1 <= side <= min(width, height) - 2 * MARGIN:
+    check_number("side", side, 1, integer=True)
+    if side > min(width, height) - 2 * MARGIN:
         raise ValueError(
             f"side must lie in 1..{min(width, height) - 2 * MARGIN} for a picture of"
             f" {width} x {height} pixels, got {side!r}"

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from ..checks import check_number
+from ..checks import check_choice, check_number
 from ..types import DualEncoder, ImageEncoder
 from .cache import prepared
 from .samples import Dataset, Sample
-from .stamps import stamps, table
+from .stamps import SPLITS, stamps, table
 
 
 @torch.no_grad()
@@ -24,6 +24,10 @@ def recognised(model: DualEncoder, *, split: str = "test", top: int = 5) -> list
     The ranks are kept in the cache, under what the model makes of the first stamp and of its
     caption, bit for bit.
     """
+    if not isinstance(model, DualEncoder):
+        raise TypeError(f"model must be a dual encoder, got {type(model).__name__}")
+    check_choice("split", split, SPLITS)
+    check_number("top", top, 1, integer=True)
     rows, shown = table(), stamps(split, 0, None)
     captions = sorted({row["caption"] for row in rows})
     key = hashlib.sha256(

@@ -1,12 +1,14 @@
 """Scenes: one to four stamps on a photographic texture, with the exact mask of every object."""
 
-from functools import cache
+from collections.abc import Iterable
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
 
+from ..checks import check_number
 from .photos import photos
 from .samples import Dataset, Sample, Thing
 from .stamps import SIDE, SPLITS, paste, table
@@ -33,24 +35,23 @@ def scenes(
     stamps   ids to draw from; None: all of the split
     """
     rows = rows_of(split, stamps)
-    if objects not in (None, 1, 2, 3, 4):
-        raise ValueError(f"objects must be 1, 2, 3, 4 or None, got {objects!r}")
+    check_objects(objects, 1)
     captions = {r["caption"] for r in rows}
     if len(captions) < (objects or 4):
         raise ValueError(
             f"scenes of {objects or 4} objects need as many stamps of different captions, got"
             f" {len(captions)}"
         )
-    n, code = 100 if n is None else n, SPLITS.index(split)
+    make = partial(scene, rows, split, seed, objects)
+    return Dataset(f"scenes/{split}", 100 if n is None else n, make)
 
-    def make(i: int) -> Sample:
-        rng = np.random.default_rng([seed, code, i, 2])
-        things: list[Thing] = []
-        while not things:  # until nobody is hidden
-            image, things = compose(rows, objects or int(rng.integers(1, 5)), rng)
-        return Sample(f"scene-{split}-{seed}-{i}", image, sentence(things), tuple(things))
 
-    return Dataset(f"scenes/{split}", n, make)
+def scene(rows: list[dict], split: str, seed: int, objects: int | None, i: int) -> Sample:
+    rng = np.random.default_rng([seed, SPLITS.index(split), i, 2])
+    things: list[Thing] = []
+    while not things:  # until nobody is hidden
+        image, things = compose(rows, objects or int(rng.integers(1, 5)), rng)
+    return Sample(f"scene-{split}-{seed}-{i}", image, sentence(things), tuple(things))
 
 
 def copies(
@@ -67,24 +68,29 @@ def copies(
     stamps   ids to draw from; None: all of the split
     """
     rows = rows_of(split, stamps)
-    if objects not in (None, 2, 3, 4):
-        raise ValueError(f"objects must be 2, 3, 4 or None, got {objects!r}")
-
-    def make(i: int) -> Sample:
-        k = objects or 2 + i % 2
-        rng = np.random.default_rng([seed, i, k])
-        row, things = rows[rng.integers(len(rows))], []
-        while not things:  # until none covers another
-            image, free = ground(rng), np.ones((SIDE, SIDE), bool)
-            for _ in range(k):
-                image, thing = paste(image, row, rng, SCALE[k], free)
-                things.append(thing)
-                free &= ~thing.mask
-            if sum(t.mask.sum() for t in things) > (~free).sum():
-                things = []
-        return Sample(f"copies-{split}-{seed}-{i}", image, row["caption"], tuple(things))
-
+    check_objects(objects, 2)
+    make = partial(copied, rows, split, seed, objects)
     return Dataset(f"copies/{split}", 100 if n is None else n, make)
+
+
+def copied(rows: list[dict], split: str, seed: int, objects: int | None, i: int) -> Sample:
+    k = objects or 2 + i % 2
+    rng = np.random.default_rng([seed, i, k])
+    row, things = rows[rng.integers(len(rows))], []
+    while not things:  # until none covers another
+        image, free = ground(rng), np.ones((SIDE, SIDE), bool)
+        for _ in range(k):
+            image, thing = paste(image, row, rng, SCALE[k], free)
+            things.append(thing)
+            free &= ~thing.mask
+        if sum(t.mask.sum() for t in things) > (~free).sum():
+            things = []
+    return Sample(f"copies-{split}-{seed}-{i}", image, row["caption"], tuple(things))
+
+
+def check_objects(objects: int | None, least: int) -> None:
+    if objects is not None:
+        check_number("objects", objects, least, max(SCALE), integer=True)
 
 
 def rows_of(split: str, stamps: list[str] | None) -> list[dict]:
@@ -92,9 +98,15 @@ def rows_of(split: str, stamps: list[str] | None) -> list[dict]:
     rows = [r for r in table() if r["novel"] == (split == "novel")]
     if stamps is None:
         return rows
-    if unknown := sorted(set(stamps) - {r["id"] for r in rows}):
-        raise ValueError(f"stamps not in the split {split!r}: {', '.join(unknown[:3])}")
-    return [r for r in rows if r["id"] in set(stamps)]
+    if isinstance(stamps, str) or not isinstance(stamps, Iterable):
+        raise TypeError(f"stamps must be a list of ids, got {stamps!r}")
+    stamps = list(stamps)
+    known = {r["id"] for r in rows}
+    if unknown := [s for s in stamps if not isinstance(s, str) or s not in known]:
+        raise ValueError(f"stamps not in the split {split!r}: {', '.join(map(str, unknown[:3]))}")
+    if not stamps:
+        raise ValueError("stamps is an empty list")
+    return [r for r in rows if r["id"] in stamps]
 
 
 def compose(rows: list[dict], k: int, rng: np.random.Generator) -> tuple[Image.Image, list[Thing]]:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import check_number, check_seed
+
 KINDS, RATE, LENGTH = 12, 8000, 16000  # samples a second, samples of a clip
 PITCHES = (300.0, 800.0, 2000.0)  # Hz
 WINDOW, HOP, FRAMES, BANDS = 512, 125, 128, 64  # of the spectrogram
@@ -20,8 +22,7 @@ def sound(kind: int, rng: np.random.Generator) -> np.ndarray:
 
     Raises ValueError for a kind outside 0..11.
     """
-    if not 0 <= kind < KINDS:
-        raise ValueError(f"kind must be an integer from 0 to {KINDS - 1}, got {kind!r}")
+    check_number("kind", kind, 0, KINDS - 1, integer=True)
     n, f = int(rng.uniform(0.6, 0.9) * RATE), PITCHES[kind // 4] * rng.uniform(0.95, 1.05)
     t = np.arange(n) / RATE
     if kind % 4 == 0:  # a tone with its octave
@@ -39,8 +40,9 @@ def sound(kind: int, rng: np.random.Generator) -> np.ndarray:
 
 def clip(kinds: list[int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A clip of one or two sounds in turn, (LENGTH,), and each of them alone, (2, LENGTH)."""
-    if len(kinds) not in (1, 2):
-        raise ValueError(f"a clip holds one or two sounds, got {len(kinds)}")
+    if not hasattr(kinds, "__len__") or len(kinds) not in (1, 2):
+        got = len(kinds) if hasattr(kinds, "__len__") else repr(kinds)
+        raise ValueError(f"a clip holds one or two sounds, got {got}")
     alone = np.zeros((2, LENGTH))
     part = LENGTH // len(kinds)
     for i, (kind, row) in enumerate(zip(kinds, alone)):
@@ -58,6 +60,8 @@ def clips(kinds: list[list[int]], *, seed: int, first: int = 0) -> tuple[Tensor,
     moments, in three equal channels; and (n, 2, 64, 128) bool, where the first and the second sound
     are louder than the other and than a fiftieth of their own maximum.
     """
+    check_seed(seed)
+    check_number("first", first, 0, integer=True)
     made = [clip(some, np.random.default_rng([seed, first + i])) for i, some in enumerate(kinds)]
     log = (mel_power([wave for wave, _ in made]) + 1e-2).log10()  # (n, 64, 128)
     alone = torch.stack([mel_power(parts) for _, parts in made])  # (n, 2, 64, 128)

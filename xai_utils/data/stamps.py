@@ -8,7 +8,7 @@ import csv
 import hashlib
 import re
 import tempfile
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -75,18 +75,15 @@ def stamps(split: str, seed: int, n: int | None) -> Dataset:
     """Single stamps on plain grey, `test` and `train` placing the same ones differently, `novel`
     showing others."""
     rows = [r for r in table() if r["novel"] == (split == "novel")][:n]
-    code = SPLITS.index(split)
+    return Dataset(f"stamps/{split}", len(rows), partial(stamp, rows, [seed, SPLITS.index(split)]))
 
-    def make(i: int) -> Sample:
-        rng = np.random.default_rng([seed, code, i, 1])
-        image, thing = paste(
-            Image.new("RGB", (SIDE, SIDE), (128, 128, 128)), rows[i], rng, (0.6, 0.9)
-        )
-        return Sample(
-            rows[i]["id"], image, f"{thing.caption} on a grey ground", (thing,), rows[i]["label"]
-        )
 
-    return Dataset(f"stamps/{split}", len(rows), make)
+def stamp(rows: list[dict], seeds: list[int], i: int) -> Sample:
+    """One stamp on plain grey; its place follows from `seeds` and i."""
+    row, rng = rows[i], np.random.default_rng([*seeds, i, 1])
+    grey = Image.new("RGB", (SIDE, SIDE), (128, 128, 128))
+    image, thing = paste(grey, row, rng, (0.6, 0.9))
+    return Sample(row["id"], image, f"{thing.caption} on a grey ground", (thing,), row["label"])
 
 
 def table() -> list[dict]:

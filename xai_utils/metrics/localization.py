@@ -1,10 +1,14 @@
 """Does the map lie on the object that the text names? Against exact masks or boxes."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from scipy.ndimage import binary_dilation, binary_erosion
 from torch import Tensor
 
 from ..checks import check_flag, check_map, check_number, check_percentile, check_pixels
+from ..images import check_box, check_size, inside
 from ..stats import min_max
 from ..types import Encoder
 from .base import metric
@@ -56,6 +60,7 @@ def mask_contrast(
     Above 0 where the map prefers what the text names. It keeps the map's scale: compare signs
     across methods.
     """
+    check_masks(others, inputs, "others")
     means = [mask_mean(encoder, inputs, targets, map, masks=m) for m in (masks, others)]
     return means[0] - means[1]
 
@@ -102,9 +107,9 @@ def instance_recall(
     masks (B, H, W) bool, one instance each. The mean over the instances of a picture is the share
     of them that the map finds.
     """
-    map, masks = check_map(map, inputs).flatten(1), check_masks(masks, inputs).flatten(1)
     check_percentile(percentile)
     check_number("part", part, 0, 1, above=True)
+    map, masks = check_map(map, inputs).flatten(1), check_masks(masks, inputs).flatten(1)
     hot = map > map.quantile(percentile / 100, dim=1, keepdim=True)
     return ((hot & masks).sum(1) / masks.sum(1) >= part).float()
 
@@ -147,23 +152,22 @@ def weaker_thing(
 def thing_means(map: Tensor, inputs: Tensor, masks: Tensor, others: Tensor) -> tuple:
     """Means of the min-max scaled map on two things, (B, 2), and on the background, (B,)."""
     scaled = min_max(check_map(map, inputs))
-    places = [check_masks(m, inputs) for m in (masks, others)]
-    places.append(check_masks(~(places[0] | places[1]), inputs))
+    places = [check_masks(masks, inputs), check_masks(others, inputs, "others")]
+    places.append(check_masks(~(places[0] | places[1]), inputs, "background"))
     means = torch.stack([(scaled * m).sum((1, 2)) / m.sum((1, 2)) for m in places], 1)
     return means[:, :2], means[:, 2]
 
 
-def check_masks(masks: Tensor, inputs: Tensor) -> Tensor:
+def check_masks(masks: Tensor, inputs: Tensor, name: str = "masks") -> Tensor:
     wanted = check_pixels(inputs)
     if not isinstance(masks, Tensor) or masks.dtype != torch.bool or tuple(masks.shape) != wanted:
-        got = (
-            f"{masks.dtype} {tuple(masks.shape)}"
-            if isinstance(masks, Tensor)
-            else type(masks).__name__
-        )
-        raise ValueError(f"masks must be a bool tensor of shape {wanted}, got {got}")
+        got, hint = type(masks).__name__, ""
+        if isinstance(masks, Tensor):
+            got = f"{masks.dtype} {tuple(masks.shape)}"
+            hint = ": cut it, for instance masks > 0.5" * (masks.dtype != torch.bool)
+        raise ValueError(f"{name} must be a bool tensor of shape {wanted}, got {got}{hint}")
     if not masks.flatten(1).any(1).all():
-        raise ValueError("masks holds an empty mask: there is no object to find")
+        raise ValueError(f"{name} holds an empty mask: there is no object to find")
     return masks
 
 
@@ -177,10 +181,8 @@ def localization_iou(
     masks (B, H, W) bool: exact, or all boxes of a sample joined (`box_masks`). Strictly above, as
     M2IB prints it.
     """
-    map, masks = check_map(map, inputs).flatten(1), check_masks(masks, inputs).flatten(1)
     check_percentile(percentile)
-    if percentile == 100:
-        raise ValueError("percentile must be below 100: nothing lies above all of a map")
+    map, masks = check_map(map, inputs).flatten(1), check_masks(masks, inputs).flatten(1)
     return overlap(map > map.quantile(percentile / 100, dim=1, keepdim=True), masks)
 
 
@@ -199,8 +201,10 @@ def miou(
 
     AdaIB calls it pointing-game IoU; it is no hit test. masks as in `localization_iou`.
     """
+    check_number("threshold", threshold, 0)
+    if threshold >= 1:
+        raise ValueError(f"threshold must lie in 0..1, below 1, got {threshold!r}")
     map, masks = min_max(check_map(map, inputs)).flatten(1), check_masks(masks, inputs).flatten(1)
-    check_number("threshold", threshold, 0, 1)
     return overlap(map > threshold, masks)
 
 
@@ -250,10 +254,27 @@ def overlap(a: Tensor, b: Tensor) -> Tensor:
     return (a & b).sum(1) / (a | b).sum(1)
 
 
-def box_masks(boxes: list[list[tuple[int, int, int, int]]], size: tuple[int, int]) -> Tensor:
-    """Several boxes (left, top, right, bottom) per sample, joined: B lists -> (B, H, W) bool."""
+def box_masks(
+    boxes: Sequence[Sequence[tuple[float, float, float, float]]], size: tuple[int, int]
+) -> Tensor:
+    """Several boxes (left, top, right, bottom) per sample, joined: B lists -> (B, H, W) bool.
+
+    size  (H, W) of the pictures whose pixels the boxes count
+    Fractions are rounded outward, what reaches over the border is cut. Raises ValueError for what
+    is no box, and for one that lies wholly outside.
+    """
+    size = check_size(size)
+    check_list("boxes", boxes)
     masks = torch.zeros(len(boxes), *size, dtype=torch.bool)
-    for mask, some in zip(masks, boxes):
-        for left, top, right, bottom in some:
-            mask[max(0, top) : bottom, max(0, left) : right] = True
+    for i, (mask, some) in enumerate(zip(masks, boxes)):
+        check_list(f"boxes[{i}]", some)
+        for k, box in enumerate(some):
+            name = f"boxes[{i}][{k}]"
+            left, top, right, bottom = inside(check_box(box, name), size, name)
+            mask[top:bottom, left:right] = True
     return masks
+
+
+def check_list(name: str, values) -> None:
+    if not isinstance(values, (Sequence, np.ndarray, Tensor)) or isinstance(values, str):
+        raise TypeError(f"{name} must be a list, got {values!r}")
