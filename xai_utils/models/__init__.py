@@ -9,16 +9,17 @@ import httpx
 import huggingface_hub
 import torch
 from huggingface_hub import constants as hub
-from torch import nn
 
 from ..types import DualEncoder, ImageEncoder, TextEncoder
 from .clip import wrap_open_clip
 from .embedded import conse_lite0, efficientnet_lite0, vit_stamps
+from .layout import bare
 from .published import CARRIED, CHECKPOINTS, PAPER_NAMES, one_line, published, weight_file
 from .strategies import NAMES as STRATEGY_NAMES
 from .strategies import strategy_encoder
 from .text import wrap_bert
-from .vision import wrap_timm
+from .torchvision_models import is_torchvision, wrap_torchvision
+from .vision import is_timm, wrap_timm
 from .wrapping import rescaled, wrap_callable
 
 EMBEDDED = {
@@ -222,10 +223,10 @@ def seeded():
 def wrap(model, *, tokenizer=None, name: str | None = None, image_size=None, transform=None):
     """Bring your own encoder.
 
-    model       an open_clip model (give `tokenizer`): a DualEncoder; a timm model: an ImageEncoder
-                with splits and, if it classifies, a head; a transformers BERT (give `tokenizer`): a
-                TextEncoder; any other nn.Module or function (B, 3, H, W) -> (B, D): an ImageEncoder
-                without splits
+    model       an open_clip model (give `tokenizer`): a DualEncoder; a timm model or a torchvision
+                classifier: an ImageEncoder with splits and, if it classifies, a head; a
+                transformers BERT (give `tokenizer`): a TextEncoder; any other nn.Module or function
+                (B, 3, H, W) -> (B, D): an ImageEncoder without splits
     image_size  (H, W) or one number, only for the last kind; None: any size
     transform   PIL -> (3, H, W), only for the last kind; None: resize and crop to `image_size`,
                 values 0 to 1
@@ -233,6 +234,7 @@ def wrap(model, *, tokenizer=None, name: str | None = None, image_size=None, tra
     """
     if isinstance(model, (ImageEncoder, TextEncoder, DualEncoder)):
         return model
+    model = bare(model)
     origin = type(model).__module__.split(".")[0]
     if origin == "open_clip" and hasattr(model, "encode_text"):
         if tokenizer is None:
@@ -251,12 +253,10 @@ def wrap(model, *, tokenizer=None, name: str | None = None, image_size=None, tra
                 " transformers.AutoTokenizer.from_pretrained(...)"
             )
         return wrap_bert(model, tokenizer, name=name or "text")
-    if (
-        isinstance(model, nn.Module)
-        and hasattr(model, "forward_features")
-        and hasattr(model, "pretrained_cfg")
-    ):
+    if is_timm(model):
         return wrap_timm(model, name)
+    if is_torchvision(model):
+        return wrap_torchvision(model, name)
     if not callable(model):
         raise TypeError(f"wrap takes a model or a function, got {type(model).__name__}")
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
