@@ -235,6 +235,6 @@ NO_SPLIT = {
     "SelecSls": "its blocks hand on a list of maps",
     "TNT": "its blocks hand on tokens of pixels and of patches at a time",
     "Twins": "its positions are made between its blocks",
-    "VOLO": "its tokens are made between its blocks",
+    "VOLO": "its positions are added between its blocks",
     "Visformer": "its positions are added between its stages",
 }
