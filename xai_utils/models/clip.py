@@ -1,13 +1,50 @@
 """open_clip models: both towers, with their splits."""
 
+from dataclasses import replace
+from functools import partial
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..images import image_transform
 from ..types import DualEncoder, ImageEncoder, Parts, TextEncoder, words
+from .layout import (
+    Layout,
+    assemble,
+    bare,
+    input_dtype,
+    numbered,
+    output_of,
+    probe_of,
+    tried,
+    vector,
+)
 from .text import weighted
 from .vision import timm_parts
-from .wrapping import chain, checked, device_of, dtype_of, frozen, probe_image
+from .wrapping import chain, checked, device_of, frozen
+
+
+def pooled(visual: nn.Module, z: Tensor) -> Tensor:
+    return projected(visual, visual._pool(z)[0])
+
+
+def projected(visual: nn.Module, h: Tensor) -> Tensor:
+    return h if visual.proj is None else h @ visual.proj
+
+
+def readout(visual: nn.Module, z: Tensor) -> Tensor:
+    """Normalised tokens (B, T, width) -> (B, D)."""
+    return projected(visual, visual._global_pool(z)[0])
+
+
+def grid(visual: nn.Module) -> tuple[int, tuple[int, int]]:
+    return 1, tuple(visual.grid_size)
+
+
+OPEN_CLIP_LAYOUT = {
+    "VisionTransformer": Layout("_embeds", "transformer.resblocks", tokens=grid),
+    "ModifiedResNet": Layout("stem", numbered("layer", 1, 4), "attnpool"),
+}
 
 
 def wrap_open_clip(model: nn.Module, tokenizer, name: str = "open_clip") -> DualEncoder:
@@ -22,22 +59,20 @@ def wrap_open_clip(model: nn.Module, tokenizer, name: str = "open_clip") -> Dual
     )
 
 
-def image_tower(model, device, name) -> ImageEncoder:
-    visual = model.visual
+def image_tower(model: nn.Module, device: torch.device, name: str) -> ImageEncoder:
+    visual = bare(model.visual)
     cfg = getattr(visual, "preprocess_cfg", {})
-    size = (
-        tuple(visual.image_size)
-        if isinstance(visual.image_size, (tuple, list))
-        else (visual.image_size,) * 2
-    )
+    size = visual.image_size
+    size = (size, size) if isinstance(size, int) else tuple(size)
     mean, std = tuple(cfg.get("mean", (0, 0, 0))), tuple(cfg.get("std", (1, 1, 1)))
-    parts, tokens = image_parts(visual)
+    parts, tokens, why = image_parts(visual)
     encoder = ImageEncoder(
         name=name,
         device=device,
-        dtype=dtype_of(model),
-        whole=model.encode_image,
+        dtype=input_dtype(visual),
+        whole=chain([visual, vector]),
         parts=parts,
+        no_split=why,
         tokens=tokens,
         image_size=size,
         transform=image_transform(size, mean, std),
@@ -46,33 +81,24 @@ def image_tower(model, device, name) -> ImageEncoder:
         channels_last=tokens is None,
         weights=dict(visual.named_parameters()),
     )
-    return checked(encoder, probe_image(size, model))
+    probe = probe_of(encoder, size, visual)
+    h = output_of(visual, probe, "build its image tower with pooling")
+    return checked(tried(encoder, probe, h), probe)
 
 
-def image_parts(visual) -> tuple[Parts | None, tuple | None]:
+def image_parts(visual: nn.Module) -> tuple[Parts | None, tuple | None, str]:
+    """The pieces of an image tower, its (extra tokens, (h, w)), or why it has none."""
     kind = type(visual).__name__
-    if kind == "VisionTransformer":
-
-        def tail(z):
-            pooled, _ = visual._pool(z)
-            return pooled if visual.proj is None else pooled @ visual.proj
-
-        return Parts(visual._embeds, tuple(visual.transformer.resblocks), tail), (
-            1,
-            tuple(visual.grid_size),
-        )
-    if kind == "ModifiedResNet":
-        return (
-            Parts(
-                visual.stem,
-                (visual.layer1, visual.layer2, visual.layer3, visual.layer4),
-                visual.attnpool,
-            ),
-            None,
-        )
     if kind == "TimmModel":
-        return timm_parts(visual.trunk, chain([visual.trunk.forward_head, visual.head]))
-    return None, None
+        return timm_parts(bare(visual.trunk), [visual.trunk.forward_head, visual.head, vector])
+    if kind not in OPEN_CLIP_LAYOUT:
+        return None, None, f"the kit has no row for open_clip's {kind}"
+    row, finish = OPEN_CLIP_LAYOUT[kind], [vector]
+    if kind == "VisionTransformer":
+        normed_first = visual.attn_pool is None and not visual.final_ln_after_pool
+        row = replace(row, after="ln_post") if normed_first else row
+        finish = [partial(readout if normed_first else pooled, visual), vector]
+    return *assemble(visual, row, finish), ""
 
 
 def text_tower(model, tokenizer, device, name) -> TextEncoder:

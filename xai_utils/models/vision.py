@@ -1,105 +1,142 @@
-"""Image encoders of timm: CNNs and ViTs."""
+"""Image encoders of timm."""
 
 from dataclasses import replace
+from functools import partial
 
 import timm
 import torch
-from torch import nn
+from timm.models._features import FeatureDictNet, FeatureGetterNet, FeatureHookNet
+from timm.models._features_fx import FeatureGraphNet
+from torch import Tensor, nn
 
 from ..images import image_transform
 from ..types import ImageEncoder, Parts
-from .wrapping import chain, checked, device_of, dtype_of, frozen, probe_image
+from .layout import (
+    MeanOfHeads,
+    PointwiseHead,
+    assemble,
+    input_dtype,
+    one_line,
+    output_of,
+    probe_of,
+    tried,
+    vector,
+    whole,
+)
+from .timm_families import NO_SPLIT, TIMM_LAYOUT
+from .wrapping import chain, checked, device_of, frozen
 
-# Where a timm family keeps its stem, its blocks and what follows them, in the order of its own
-# forward pass.
-# `forward_head(z, pre_logits=True)` comes last everywhere: the vector that enters the classifier.
-TIMM_LAYOUT = {
-    "VisionTransformer": ("patch_embed _pos_embed patch_drop norm_pre", "blocks", "norm"),
-    "Beit": ("patch_embed", "blocks", "norm"),  # its tokens are made in `beit_tokens`
-    "EfficientNet": ("conv_stem bn1", "blocks", "conv_head bn2"),
-    "MobileNetV3": ("conv_stem bn1", "blocks", ""),
-    "ResNet": ("conv1 bn1 act1 maxpool", "layer1 layer2 layer3 layer4", ""),
-    "ConvNeXt": ("stem", "stages", "norm_pre"),
-    "RegNet": ("stem", "s1 s2 s3 s4", "final_conv"),
-    "ByobNet": ("stem", "stages", "final_conv"),
-    "VGG": ("", "features", ""),
-}
+FEATURES_ONLY = FeatureDictNet, FeatureHookNet, FeatureGetterNet, FeatureGraphNet
+SIZE = (
+    "if it is built for another size, say so with timm.create_model(NAME,"
+    " pretrained_cfg_overlay=dict(input_size=(3, H, W)))"
+)
+POOLED = (
+    "build it with pooling, timm.create_model(NAME, num_classes=0), or give it some with model."
+    'reset_classifier(0, "avg")'
+)
+
+
+def is_timm(model) -> bool:
+    return isinstance(model, FEATURES_ONLY) or (
+        isinstance(model, nn.Module)
+        and hasattr(model, "forward_features")
+        and (hasattr(model, "pretrained_cfg") or family(model) is not None)
+    )
 
 
 def wrap_timm(model: nn.Module, name: str | None = None) -> ImageEncoder:
     """A timm model as an image encoder. Its embedding is the vector that enters the classifier;
-    `head` is the rest."""
+    `head` is the rest. Where timm shows no such vector, the embedding is the logits.
+
+    Raises ValueError for a model without one vector per picture.
+    """
+    if isinstance(model, FEATURES_ONLY):
+        raise ValueError(
+            "model is made with features_only=True and gives a list of maps: build it without,"
+            " timm.create_model(NAME); its split gives every stage's features"
+        )
     model = frozen(model)
+    if hasattr(model, "set_grad_checkpointing"):
+        model.set_grad_checkpointing(False)  # it trades time for memory, which `chunk` bounds
     cfg = timm.data.resolve_model_data_config(model)
-    size, mean, std = tuple(cfg["input_size"][1:]), tuple(cfg["mean"]), tuple(cfg["std"])
-    if hasattr(model, "patch_embed"):
-        size = tuple(getattr(model.patch_embed, "img_size", None) or size)
-    name = name or f"timm/{model.pretrained_cfg.get('architecture', type(model).__name__)}"
-    parts, tokens = timm_parts(model, lambda z: model.forward_head(z, pre_logits=True))
+    size, mean, std = image_size(model, cfg), tuple(cfg["mean"]), tuple(cfg["std"])
+    finish = [partial(model.forward_head, pre_logits=True), vector]
+    parts, tokens, why = timm_parts(model, finish)
+    architecture = getattr(model, "pretrained_cfg", {}).get("architecture", type(model).__name__)
     encoder = ImageEncoder(
-        name=name,
+        name=name or f"timm/{architecture}",
         device=device_of(model),
-        dtype=dtype_of(model),
+        dtype=input_dtype(model),
         parts=parts,
+        no_split=why,
         tokens=tokens,
         image_size=size,
-        whole=lambda x: model.forward_head(model.forward_features(x), pre_logits=True),
+        whole=chain([model.forward_features, *finish]),
         transform=image_transform(size, mean, std),
         mean=mean,
         std=std,
         channels_last=tokens is None,
         weights=dict(model.named_parameters()),
     )
-    probe = probe_image(size, model)
-    return replace(checked(encoder, probe), head=classifier_head(model, probe))
+    probe = probe_of(encoder, size, model)
+    logits, h = output_of(model, probe, POOLED, SIZE), pre_logits(encoder, probe)
+    if h is None:
+        encoder = whole(encoder, "timm shows no vector in front of its classifier")
+        return checked(replace(encoder, whole=chain([model, vector]), head=nn.Identity()), probe)
+    encoder = checked(tried(encoder, probe, h), probe)
+    return replace(encoder, head=classifier_head(model, h, logits))
+
+
+def image_size(model: nn.Module, cfg: dict) -> tuple[int, int]:
+    """(H, W) that a model is built for."""
+    built = (getattr(module, "img_size", None) for module in model.modules())
+    size = next(filter(None, built), cfg["input_size"][1:])
+    return (size, size) if isinstance(size, int) else tuple(size)
 
 
 @torch.no_grad()
-def classifier_head(model: nn.Module, probe) -> nn.Module | None:
-    """The layer from embedding to logits; None without one, or where the logits do not come from
+def pre_logits(encoder: ImageEncoder, probe: Tensor) -> Tensor | None:
+    """The vector (1, D) in front of the classifier, None where a model shows none."""
+    try:
+        h = encoder.whole(probe)
+    except Exception:  # whatever its own code says
+        return None
+    return h if isinstance(h, Tensor) and h.ndim == 2 else None
+
+
+@torch.no_grad()
+def classifier_head(model: nn.Module, h: Tensor, logits: Tensor) -> nn.Module | None:
+    """The layer from embeddings to logits; None without one, or where the logits do not come from
     the embedding alone."""
     head = model.get_classifier()
+    head = MeanOfHeads(head) if isinstance(head, tuple) else getattr(head, "fc", head)
+    head = PointwiseHead(head) if isinstance(head, nn.Conv2d) else head
     if not model.num_classes or not isinstance(head, nn.Module):
         return None
-    h = model.forward_head(model.forward_features(probe), pre_logits=True)
-    return head if torch.allclose(head(h), model(probe), rtol=1e-4, atol=1e-4) else None
+    try:
+        same = torch.allclose(head(h), logits, rtol=1e-4, atol=1e-4)
+    except RuntimeError:  # a layer of another width
+        return None
+    return head if same else None
 
 
-def timm_parts(model: nn.Module, finish) -> tuple[Parts | None, tuple | None]:
-    """The pieces of a timm model, ending in `finish`, and for a ViT its (extra tokens, (h, w));
-    None where unknown."""
-    family = next((c.__name__ for c in type(model).__mro__ if c.__name__ in TIMM_LAYOUT), None)
-    if (
-        family is None or getattr(model, "rel_pos_bias", None) is not None
-    ):  # a bias that BEiT's blocks share
-        return None, None
-    stem, blocks, after = (
-        [getattr(model, n) for n in names.split()] for names in TIMM_LAYOUT[family]
-    )
-    if family == "VGG":
-        blocks = vgg_stages(blocks[0])
-    elif len(blocks) == 1:
-        blocks = list(blocks[0])
-    if family == "Beit":
-        stem.append(lambda z: beit_tokens(model, z))
-    is_vit = family == "VisionTransformer"
-    tokens = (
-        (model.num_prefix_tokens, tuple(model.patch_embed.grid_size))
-        if is_vit or family == "Beit"
-        else None
-    )
-    last = (chain(after), finish) if is_vit else None
-    return Parts(chain(stem), tuple(blocks), chain([*after, finish]), last=last), tokens
+def family(model: nn.Module) -> str | None:
+    """The name of a model's row."""
+    names = (c.__name__ for c in type(model).__mro__)
+    return next((n for n in names if n in TIMM_LAYOUT or n in NO_SPLIT), None)
 
 
-def beit_tokens(model, z):
-    """Patches (B, h w, width) -> tokens (B, 1 + h w, width): timm's BEiT does this in the middle of
-    its forward pass."""
-    z = torch.cat([model.cls_token.expand(len(z), -1, -1), z], dim=1)
-    return model.pos_drop(z if model.pos_embed is None else z + model.pos_embed)
-
-
-def vgg_stages(features: nn.Sequential) -> list:
-    """VGG's flat list of layers, cut behind every pooling layer."""
-    ends = [i + 1 for i, layer in enumerate(features) if isinstance(layer, nn.MaxPool2d)]
-    return [features[a:b] for a, b in zip([0, *ends], ends)]
+def timm_parts(model: nn.Module, finish: list) -> tuple[Parts | None, tuple | None, str]:
+    """The pieces of a timm model, ending in the steps `finish`, and for token models its (extra
+    tokens, (h, w)); where it has none, why."""
+    name = family(model)
+    if name is None:
+        return None, None, f"the kit has no row for timm's {type(model).__name__}"
+    why = NO_SPLIT.get(name) or TIMM_LAYOUT[name].unless(model)
+    if why:
+        return None, None, why
+    try:
+        return *assemble(model, TIMM_LAYOUT[name], finish), ""
+    except AttributeError as error:
+        return None, None, f"it is not built as timm's {name}s are ({one_line(error)})"
