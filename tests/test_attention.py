@@ -23,7 +23,7 @@ from xai_utils.methods import (
     legrad,
 )
 from xai_utils.methods.attention import gradients
-from xai_utils.methods.chefer_lrp import by_gradient, linear, through_block
+from xai_utils.methods.chefer_lrp import linear, positive_shares, through_block
 from xai_utils.models.attention import allowed_tokens, attention_blocks
 
 METHODS = [attention_rollout, chefer, ag_cam, legrad, attention_saliency, attention_fast_ig]
@@ -183,8 +183,8 @@ def test_relevance_follows_the_rule_and_is_kept(vit):
         block = attention_blocks(vit)[3]
         _, a, _ = block(z, None)
     n = vit.parts.last[0](vit.split(4).prefix(images(2)))
-    start, _ = by_gradient(lambda n: vit.head(vit.parts.last[1](n))[:, 2], n)
-    r_z, r_a = through_block(vit.parts.blocks[3], block, z, a, start)
+    start = positive_shares(lambda n: vit.head(vit.parts.last[1](n))[:, 2], n)
+    r_z, r_a = through_block(block, z, a, start)
     assert torch.allclose(start.sum((1, 2)), torch.ones(2), atol=1e-5)
     assert torch.allclose(
         r_z.sum((1, 2)), torch.ones(2), rtol=0.05

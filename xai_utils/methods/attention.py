@@ -34,9 +34,10 @@ def attention_rollout(encoder: Encoder, inputs, targets: Tensor, *, chunk: int =
     """
 
     def roll(z, blocks, allowed, score):
-        flow = torch.eye(z.shape[1]).to(z).expand(len(z), -1, -1)
+        flow = torch.eye(z.shape[1], device=z.device)
         for block in blocks:
             z, a, _ = block(z, allowed)
+            flow = flow.to(a)
             flow = (a.mean(1) @ flow + flow) / 2  # rows of A sum to 1, so those of the product do
         return readers(score, z) @ flow
 
@@ -62,11 +63,11 @@ def chefer(
 
     def relevance(z, blocks, allowed, score):
         z, a, _, g = gradients(z, blocks, allowed, score)
-        start = torch.eye(z.shape[1]).to(z).expand(len(z), -1, -1)
-        r = start
+        gained = torch.zeros_like(a[0][:, 0])  # R - I, which may be too small beside I
         for a_l, g_l in zip(a, g):
-            r = r + (g_l * a_l).clamp(min=0).mean(1) @ r
-        return readers(score, z) @ (r - start)
+            step = (g_l * a_l).clamp(min=0).mean(1)
+            gained = gained + step + step @ gained
+        return readers(score, z) @ gained
 
     return read(encoder, inputs, targets, relevance, first, chunk)
 
@@ -154,7 +155,12 @@ def gradients(z, blocks, allowed, score):
         z, a, s = block(z, allowed)
         attention.append(a)
         before.append(s)
-    grads = torch.autograd.grad(score(z).sum(), attention)
+    grads = torch.autograd.grad(score(z).sum(), attention, allow_unused=True)
+    if any(g is None for g in grads):
+        raise ValueError(
+            "encoder has a block whose output has no gradient with respect to its attention, as"
+            " quantised layers have none; attention_rollout, rise, sbsm and kernel_shap need none"
+        )
     return z.detach(), [a.detach() for a in attention], [s.detach() for s in before], grads
 
 
