@@ -10,8 +10,8 @@ import timm
 import torch
 from open_clip.transformer import CustomResidualAttentionBlock, ResidualAttentionBlock
 from planted import seeded
-from timm.layers import GluMlp, SwiGLU
-from timm.models import beit, cait, eva, vision_transformer
+from timm.layers import GluMlp, RelPosBias, SwiGLU
+from timm.models import beit, cait, eva, vision_transformer, vision_transformer_relpos
 from torch import Tensor, nn
 from torchvision.models.vision_transformer import EncoderBlock
 from transformers.models.beit import modeling_beit as hf_beit
@@ -69,6 +69,22 @@ class Given:
         return self.module(z, rope=self.rope)
 
 
+@dataclass(frozen=True)
+class Told:
+    """A block that gets keyword arguments, computed at every call."""
+
+    module: nn.Module
+    keywords: dict
+    model: object = None
+    k: int = 0
+
+    def told(self, model, k):
+        return self.keywords
+
+    def __call__(self, z):
+        return self.module(z, **self.told(self.model, self.k))
+
+
 def hf(layer, config, **options):
     size = dict(hidden_size=WIDTH, num_attention_heads=2, intermediate_size=24)
     c = config(**size | options)
@@ -101,6 +117,12 @@ IMAGE = {
     "timm DINOv3": lambda: timm_rope(prefix=5, init_values=0.5, rotate_half=True, qkv_bias=False),
     "timm PE": lambda: timm_rope("rope", qkv_fused=False),
     "timm BEiT": lambda: BeitBlock(init_values=0.5),
+    "timm BEiT, shared bias": lambda: Told(
+        beit.Block(WIDTH, 2), dict(shared_rel_pos_bias=torch.randn(1, 2, TOKENS, TOKENS))
+    ),
+    "timm, relative positions": lambda: vision_transformer_relpos.RelPosBlock(
+        WIDTH, 2, rel_pos_cls=partial(RelPosBias, window_size=GRID, prefix_tokens=1)
+    ),
     "timm BEiT without a bias": lambda: beit.Block(WIDTH, 2),
     "open_clip": lambda: ResidualAttentionBlock(WIDTH, 2, ls_init_value=0.5),
     "open_clip's own attention": lambda: CustomResidualAttentionBlock(
@@ -175,6 +197,12 @@ def made(name: str, seed: int = 0):
     return seeded(make, seed)
 
 
+def pieces_of(block):
+    return dissect(
+        getattr(block, "module", block), block if isinstance(block, (Given, Told)) else None
+    )
+
+
 def noise(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
@@ -183,7 +211,7 @@ def noise(*shape, seed=0):
 def test_a_block_in_pieces_is_the_block(name):
     block, z = made(name), noise(2, TOKENS, WIDTH)
     with torch.no_grad():
-        out, attention, _ = dissect(block)(z, None)
+        out, attention, _ = pieces_of(block)(z, None)
         whole = block(z, None) if name in TEXT else block(z)
     assert torch.allclose(out, whole, rtol=1e-5, atol=1e-5)
     assert torch.allclose(attention.sum(-1), torch.ones(()), atol=1e-5)
@@ -199,7 +227,7 @@ def test_a_text_block_in_pieces_is_the_block_with_a_mask(name, causal):
     allowed = allowed.tril() if causal else allowed
     mask = torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(torch.float32).min)
     with torch.no_grad():
-        out, attention, _ = dissect(block)(z, allowed)
+        out, attention, _ = pieces_of(block)(z, allowed)
         assert torch.allclose(out[valid], block(z, mask)[valid], rtol=1e-5, atol=1e-5)
     assert (attention.masked_select(~allowed) == 0).all()
 
@@ -432,8 +460,8 @@ def test_replaced_parts_are_used_or_refused():
     replaced.mlp.act = nn.ReLU()
     z = noise(2, TOKENS, WIDTH)
     with torch.no_grad():
-        assert torch.allclose(dissect(replaced)(z, None)[0], replaced(z), atol=1e-5)
-        assert not torch.allclose(dissect(plain)(z, None)[0], replaced(z), atol=1e-3)
+        assert torch.allclose(pieces_of(replaced)(z, None)[0], replaced(z), atol=1e-5)
+        assert not torch.allclose(pieces_of(plain)(z, None)[0], replaced(z), atol=1e-3)
     with pytest.raises(ValueError, match="OtherScale where a linear layer is wanted"):
         chefer_lrp(pictures([replaced]), noise(1, 3, 24, 32), torch.tensor([1]))
     beit_like = made("timm BEiT")

@@ -21,7 +21,7 @@ def attention_blocks(encoder: Encoder) -> list[AttentionBlock]:
     known, unknown = [], {} if blocks else {"no block": None}
     for block, module in zip(blocks, modules):
         try:
-            known.append(dissect(block if hasattr(block, "module") else module))
+            known.append(dissect(module, block if block is not module else None))
         except ValueError as error:
             unknown[str(error)] = None
     if unknown:

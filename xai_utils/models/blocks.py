@@ -188,6 +188,7 @@ DISTILBERT = BERT | dict(
 # By the block's class, module and name: to import the libraries takes seconds.
 BLOCKS = {
     "timm.models.vision_transformer.Block": TIMM | dict(scale1="ls1", scale2="ls2"),
+    "timm.models.vision_transformer_relpos.RelPosBlock": TIMM | dict(scale1="ls1", scale2="ls2"),
     "timm.models.eva.EvaBlock": GAMMAS,
     "timm.models.beit.Block": GAMMAS,
     "open_clip.transformer.ResidualAttentionBlock": OPEN_CLIP,
@@ -223,17 +224,16 @@ UNLIKE = {
 }
 
 
-def dissect(block) -> AttentionBlock:
+def dissect(module: nn.Module, around=None) -> AttentionBlock:
     """A block in pieces. Raises ValueError, with the reason, for one of a kind that is not known.
 
-    block  a module; or an object around one, `block.module`, that gives it what it needs beside the
-           latent: `rope` (timm's tensor, or cosine and sine), `bias` (what is added to the scores,
-           as in AttentionBlock) or `resolution` (H, W) in pixels
+    around  what calls the module where it needs more than the latent: an object with `rope` (timm's
+            tensor, or cosine and sine), `bias` or `pairs` (what is added to the scores, as in
+            AttentionBlock), `resolution` (H, W) in pixels
     """
-    module = getattr(block, "module", block)
-    beside = block if module is not block else None
     names = [f"{c.__module__}.{c.__qualname__}" for c in type(module).__mro__]
     row = next((BLOCKS[name] for name in names if name in BLOCKS), None)
+    told = arguments(around)
     check_alike(module, row)
     attention = attrgetter(row["attention"])(module)
     return AttentionBlock(
@@ -246,8 +246,8 @@ def dissect(block) -> AttentionBlock:
         layers=plain_layers(module, row.get("layers", "")),
         scale1=chain([scale(s) for s in pieces(module, row.get("scale1", ""))]),
         scale2=chain([scale(s) for s in pieces(module, row.get("scale2", ""))]),
-        turn=turn(attention, getattr(beside, "rope", None)),
-        bias=bias(module, attention, beside),
+        turn=turn(attention, told["rope"]),
+        bias=bias(module, attention, told),
         inner=first(attention, "norm", "ln_inner") or same,
         norm_first=row.get("norm_first", True),
         dtype=next(
@@ -255,6 +255,16 @@ def dissect(block) -> AttentionBlock:
             dtype_of(module),
         ),
     )
+
+
+def arguments(around) -> dict:
+    """What an object around a block calls it with."""
+    if hasattr(around, "told"):
+        told = around.told(around.model, around.k)
+        given = told.get("shared_rel_pos_bias", told.get("shared_rel_pos"))
+        return dict(rope=told.get("rope"), bias=given, resolution=None)
+    given = first(around, "bias", "pairs")
+    return dict(rope=first(around, "rope"), bias=given, resolution=first(around, "resolution"))
 
 
 def check_alike(module, row: dict | None) -> None:
@@ -348,15 +358,16 @@ def by_cosine_and_sine(cos: Tensor, sin: Tensor, x: Tensor) -> Tensor:
     return x * cos + torch.cat([-b, a], -1) * sin
 
 
-def bias(module: nn.Module, attention: nn.Module, beside):
-    """What is added to the scores: the block's own relative positions, and what it is given."""
-    given = getattr(beside, "bias", None)
+def bias(module: nn.Module, attention: nn.Module, told: dict):
+    """What is added to the scores: the block's own relative positions, and what it is told."""
+    given, table = told["bias"], first(module, "relative_position_bias")
     if first(attention, "relative_position_bias_table") is not None:  # timm's BEiT
-        own = attention._get_rel_pos_bias()
-    elif first(module, "relative_position_bias") is not None:  # transformers' BEiT
-        size = getattr(beside, "resolution", None)
-        table = module.relative_position_bias
-        own = table(tuple(n // module.patch_size for n in size) if size else table.window_size)
+        found = attention._get_rel_pos_bias()
+    elif first(attention, "rel_pos") is not None:  # timm's ViT with relative positions
+        found = attention.rel_pos.get_bias()
+    elif table is not None:  # transformers' BEiT
+        size = told["resolution"]
+        found = table(tuple(n // module.patch_size for n in size) if size else table.window_size)
     else:
         return given
-    return own if given is None else own + given
+    return found if given is None else found + given
