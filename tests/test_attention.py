@@ -27,7 +27,8 @@ from xai_utils.methods import (
     legrad,
 )
 from xai_utils.methods.attention import gradients
-from xai_utils.methods.chefer_lrp import at_the_end, linear, positive_shares, through_block
+from xai_utils.methods.chefer_lrp import at_the_end, through_block
+from xai_utils.methods.relevance import linear, positive_shares
 from xai_utils.models.attention import allowed_tokens, attention_blocks
 
 METHODS = [attention_rollout, chefer, ag_cam, legrad, attention_saliency, attention_fast_ig]

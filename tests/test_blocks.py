@@ -39,7 +39,7 @@ from xai_utils.methods import (
     legrad,
 )
 from xai_utils.models.attention import attention_blocks
-from xai_utils.models.blocks import dissect
+from xai_utils.models.dissection import dissect
 from xai_utils.types import ImageEncoder, Parts, TextEncoder
 
 WIDTH, GRID, TOKENS = 16, (3, 4), 13
@@ -410,8 +410,10 @@ class OtherScale(nn.Linear):
 
 
 UNLIKE = {
-    "runs? side by side": lambda: vision_transformer.ParallelScalingBlock(WIDTH, 2),
-    "attention and its MLP run": lambda: vision_transformer.ParallelThingsBlock(WIDTH, 2),
+    "attention and its MLP run side by side": lambda: vision_transformer.ParallelScalingBlock(
+        WIDTH, 2
+    ),
+    "several attentions side by side": lambda: vision_transformer.ParallelThingsBlock(WIDTH, 2),
     "is the difference of two": lambda: TimmBlock(attn_layer="diff"),
     "attention is gated": lambda: eva.EvaBlock(WIDTH, 2, gated_attn=True),
     "share their keys": lambda: eva.EvaBlock(
@@ -467,6 +469,24 @@ def test_replaced_parts_are_used_or_refused():
     beit_like = made("timm BEiT")
     beit_like.attn.qkv = OtherScale(WIDTH, 3 * WIDTH, bias=False)  # only its weight is read
     attention_blocks(pictures([beit_like]))
+
+
+def test_quantised_layers_are_called_and_lack_a_gradient():
+    blocks = torch.ao.quantization.quantize_dynamic(nn.Sequential(made("timm")), {nn.Linear})
+    encoder, x, classes = pictures(blocks), noise(1, 3, 24, 32), torch.tensor([1])
+    assert attention_rollout(encoder, x, classes).map.std() > 0
+    for method in (chefer, legrad, ag_cam, attention_saliency):
+        with pytest.raises(ValueError, match="no gradient .* quantised"):
+            method(encoder, x, classes)
+    with pytest.raises(ValueError, match="where a linear layer is wanted"):
+        chefer_lrp(encoder, x, classes)
+
+
+def test_parts_of_another_kind_are_refused():
+    block = made("timm")
+    block.attn = nn.Identity()
+    with pytest.raises(ValueError, match="attention cannot be read from small: it has Block"):
+        attention_blocks(pictures([block]))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

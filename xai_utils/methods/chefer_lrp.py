@@ -15,6 +15,7 @@ from ..models.wrapping import chain
 from ..types import Attribution, ImageEncoder
 from .attention import gradients, readers
 from .base import method
+from .relevance import linear, positive_shares, product, shared
 
 LINEAR = (nn.Linear, nn.modules.linear.NonDynamicallyQuantizableLinear, Affine)
 
@@ -83,13 +84,14 @@ def one_group(encoder, z: Tensor, blocks: list[AttentionBlock], classes: Tensor)
 def check_block(encoder: ImageEncoder, block: AttentionBlock) -> None:
     """Raise ValueError unless the rules cover the block: normalised first, a plain MLP, weights
     that are what its linear layers do."""
-    odd = [type(m).__name__ for m in (*block.qkv, block.out) if type(m) not in LINEAR]
+    weighted = (*block.qkv, block.out, *block.layers[:1], *block.layers[-1:])
+    odd = [type(m).__name__ for m in weighted if type(m) not in LINEAR]
     if not block.norm_first:
         why = "its blocks normalise last"
-    elif not has_plain_mlp(block, encoder.device):
-        why = "the MLP of its blocks is gated, or otherwise not linear, activation, linear"
     elif odd:
         why = f"its blocks have a {odd[0]} where a linear layer is wanted"
+    elif not has_plain_mlp(block, encoder.device):
+        why = "the MLP of its blocks is gated, or otherwise not linear, activation, linear"
     else:
         return
     raise ValueError(
@@ -100,12 +102,9 @@ def check_block(encoder: ImageEncoder, block: AttentionBlock) -> None:
 
 @torch.no_grad()
 def has_plain_mlp(block: AttentionBlock, device: torch.device) -> bool:
-    if not block.layers or any(type(m) not in LINEAR for m in (block.layers[0], block.layers[-1])):
+    if not block.layers or block.layers[0].out_features != block.layers[-1].in_features:
         return False
-    into, *_, out = block.layers
-    if into.out_features != out.in_features:
-        return False
-    n = torch.linspace(-2, 2, into.in_features)[None].to(device, block.dtype)
+    n = torch.linspace(-2, 2, block.layers[0].in_features)[None].to(device, block.dtype)
     return close(chain(block.layers)(n), block.mlp(n), block.dtype)
 
 
@@ -189,17 +188,6 @@ def normalises_mean(f, n: Tensor, read: Tensor, mean: Tensor, dtype: torch.dtype
     return False
 
 
-@torch.enable_grad()
-def positive_shares(f, x: Tensor) -> Tensor:
-    """The relevance 1 of a linear f(x), (b,), shared by the positive terms of x df/dx; 0 without
-    any."""
-    x = x.detach().requires_grad_()
-    (w,) = torch.autograd.grad(f(x).sum(), x)
-    terms = (x.detach() * w).clamp(min=0)
-    total = terms.flatten(1).sum(1).view(-1, *[1] * (x.ndim - 1))
-    return torch.where(total > 0, terms / total, 0)
-
-
 @torch.no_grad()
 def through_block(block: AttentionBlock, z: Tensor, a: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
     """Relevance r of a block's output -> that of its input z and that of its attention a (b, heads,
@@ -222,42 +210,3 @@ def through_block(block: AttentionBlock, z: Tensor, a: Tensor, r: Tensor) -> tup
     r_qkv = torch.stack([r_q, r_k.mT, r_v]).permute(1, 3, 0, 2, 4).flatten(2)  # (b, T, 3 width)
     weight = torch.cat([part.weight for part in block.qkv])
     return r_z + linear(before, weight, r_qkv), r_a
-
-
-def linear(x: Tensor, weight: Tensor, r: Tensor) -> Tensor:
-    """Eq. 4: every output's relevance goes to the inputs whose terms x_j w_ij are positive, in
-    proportion."""
-    x, weight = x.to(r), weight.to(r)
-    parts = [(x.clamp(min=0), weight.clamp(min=0)), (x.clamp(max=0), weight.clamp(max=0))]
-    s = divided(r, sum(F.linear(part, w) for part, w in parts))
-    return sum(part * (s @ w) for part, w in parts)
-
-
-def shared(u: Tensor, v: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
-    """Eqs. 5, 8 and 9 for u + v."""
-    u, v = u.to(r), v.to(r)
-    s = divided(r, u + v)
-    return balanced(u * s, v * s, r)
-
-
-def product(u: Tensor, v: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
-    """Eqs. 5, 8 and 9 for the matrix product u v."""
-    u, v = u.to(r), v.to(r)
-    s = divided(r, u @ v)
-    return balanced(u * (s @ v.mT), v * (u.mT @ s), r)
-
-
-def balanced(r_u: Tensor, r_v: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale two relevances so that together they are as much as r, each as much as its absolute sum
-    says."""
-    axes = tuple(range(1, r.ndim))
-    sums = [part.sum(axes, keepdim=True) for part in (r_u, r_v)]
-    whole = r.sum(axes, keepdim=True) / (sums[0].abs() + sums[1].abs()).clamp(min=1e-12)
-    return tuple(
-        part * divided(total.abs() * whole, total) for part, total in zip((r_u, r_v), sums)
-    )
-
-
-def divided(a: Tensor, b: Tensor) -> Tensor:
-    """a / b, kept finite where b is next to 0."""
-    return a / (b + torch.where(b < 0, -1e-9, 1e-9))
