@@ -14,14 +14,19 @@ from timm.layers import GluMlp, RelPosBias, SwiGLU
 from timm.models import beit, cait, eva, vision_transformer, vision_transformer_relpos
 from torch import Tensor, nn
 from torchvision.models.vision_transformer import EncoderBlock
+from transformers.models.albert import modeling_albert as albert
 from transformers.models.beit import modeling_beit as hf_beit
 from transformers.models.bert import modeling_bert as bert
+from transformers.models.camembert import modeling_camembert as camembert
+from transformers.models.chinese_clip import modeling_chinese_clip as chinese_clip
 from transformers.models.clip import modeling_clip as clip
 from transformers.models.deit import modeling_deit as deit
 from transformers.models.dinov2 import modeling_dinov2 as dinov2
 from transformers.models.dinov2_with_registers import modeling_dinov2_with_registers as dinov2r
 from transformers.models.dinov3_vit import modeling_dinov3_vit as dinov3
 from transformers.models.distilbert import modeling_distilbert as distilbert
+from transformers.models.electra import modeling_electra as electra
+from transformers.models.metaclip_2 import modeling_metaclip_2 as metaclip_2
 from transformers.models.mpnet import modeling_mpnet as mpnet
 from transformers.models.roberta import modeling_roberta as roberta
 from transformers.models.siglip import modeling_siglip as siglip
@@ -171,6 +176,13 @@ TEXT = {
     "BERT": lambda: hf(bert.BertLayer, bert.BertConfig),
     "RoBERTa": lambda: hf(roberta.RobertaLayer, roberta.RobertaConfig),
     "XLM-R": lambda: hf(xlm_roberta.XLMRobertaLayer, xlm_roberta.XLMRobertaConfig),
+    "CamemBERT": lambda: hf(camembert.CamembertLayer, camembert.CamembertConfig),
+    "ELECTRA": lambda: hf(electra.ElectraLayer, electra.ElectraConfig),
+    "Chinese CLIP": lambda: hf(
+        chinese_clip.ChineseCLIPTextLayer, chinese_clip.ChineseCLIPTextConfig
+    ),
+    "MetaCLIP 2": lambda: hf(metaclip_2.MetaClip2EncoderLayer, metaclip_2.MetaClip2TextConfig),
+    "ALBERT": lambda: hf(albert.AlbertLayerGroup, albert.AlbertConfig),
     "MPNet": mpnet_layer,
     "DistilBERT": lambda: hf(
         distilbert.TransformerBlock,
@@ -397,6 +409,41 @@ def test_every_method_runs_on_texts(name):
 def test_chefer_lrp_refuses_gated_mlps(name):
     with pytest.raises(ValueError, match="chefer_lrp cannot propagate .* gated.*`chefer`"):
         chefer_lrp(pictures([made(name)]), noise(1, 3, 24, 32), torch.tensor([1]))
+
+
+def test_chefer_lrp_needs_no_last_where_a_norm_follows_the_pooling():
+    """What the end is, is found out: a class token normalised gives the same map with and without
+    `last`; so does a norm on the mean, however it is cut."""
+    x, classes, block = noise(2, 3, 24, 32), torch.tensor([0, 1]), made("timm")
+    given = chefer_lrp(pictures([block]), x, classes).map
+    found = chefer_lrp(pictures([block], last=False), x, classes).map
+    assert torch.allclose(found, given, rtol=1e-4, atol=1e-4 * float(given.max()))
+    for norm in (nn.LayerNorm(WIDTH), nn.RMSNorm(WIDTH)):
+        norm.weight.data.uniform_(0.5, 1.5)
+        end = dict(norm=nn.Identity(), pool=Take(mean=True), after=norm)
+        maps = [
+            chefer_lrp(pictures([block], last=last, **end), x, classes).map
+            for last in (True, False)
+        ]
+        assert maps[0].max() > 0 and torch.equal(*maps)
+        assert not torch.allclose(maps[0], given, rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        dict(after=nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh())),
+        dict(after=nn.ReLU()),
+        dict(pool=Take(mean=True), after=nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 16))),
+    ],
+)
+def test_chefer_lrp_refuses_ends_without_a_rule(end):
+    encoder = seeded(lambda: pictures([made("timm")], **end))
+    with pytest.raises(ValueError, match="needs a class token or a mean over tokens"):
+        chefer_lrp(encoder, noise(1, 3, 24, 32), torch.tensor([1]))
+    encoder = pictures([made("timm")], head=nn.Sequential(nn.Linear(WIDTH, 3), nn.ReLU()))
+    with pytest.raises(ValueError, match="needs a linear head, that of small is not"):
+        chefer_lrp(encoder, noise(1, 3, 24, 32), torch.tensor([1]))
 
 
 class Doubled(vision_transformer.Block):

@@ -85,6 +85,16 @@ MPNET = BERT | dict(
     heads="attention.attn.num_attention_heads",
     out="attention.attn.o",
 )
+ALBERT = BERT | dict(
+    norm1="albert_layers.0.attention.LayerNorm",
+    attention="albert_layers.0.attention",
+    qkv="albert_layers.0.attention.query albert_layers.0.attention.key"
+    " albert_layers.0.attention.value",
+    heads="albert_layers.0.attention.num_attention_heads",
+    out="albert_layers.0.attention.dense",
+    norm2="albert_layers.0.full_layer_layer_norm",
+    mlp="albert_layers.0.ffn albert_layers.0.activation albert_layers.0.ffn_output",
+)
 DISTILBERT = BERT | dict(
     norm1="sa_layer_norm",
     attention="attention",
@@ -114,11 +124,17 @@ BLOCKS = {
     ".Dinov2WithRegistersLayer": HF_DINO,
     "transformers.models.dinov3_vit.modeling_dinov3_vit.DINOv3ViTLayer": HF_DINO3,
     "transformers.models.clip.modeling_clip.CLIPEncoderLayer": HF_CLIP,
+    "transformers.models.chinese_clip.modeling_chinese_clip.ChineseCLIPVisionLayer": HF_CLIP,
+    "transformers.models.metaclip_2.modeling_metaclip_2.MetaClip2EncoderLayer": HF_CLIP,
     "transformers.models.siglip.modeling_siglip.SiglipEncoderLayer": HF_CLIP,
     "transformers.models.siglip2.modeling_siglip2.Siglip2EncoderLayer": HF_CLIP,
     "transformers.models.bert.modeling_bert.BertLayer": BERT,
     "transformers.models.roberta.modeling_roberta.RobertaLayer": BERT,
     "transformers.models.xlm_roberta.modeling_xlm_roberta.XLMRobertaLayer": BERT,
+    "transformers.models.camembert.modeling_camembert.CamembertLayer": BERT,
+    "transformers.models.electra.modeling_electra.ElectraLayer": BERT,
+    "transformers.models.chinese_clip.modeling_chinese_clip.ChineseCLIPTextLayer": BERT,
+    "transformers.models.albert.modeling_albert.AlbertLayerGroup": ALBERT,
     "transformers.models.mpnet.modeling_mpnet.MPNetLayer": MPNET,
     "transformers.models.distilbert.modeling_distilbert.TransformerBlock": DISTILBERT,
 }
