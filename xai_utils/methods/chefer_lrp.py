@@ -135,7 +135,7 @@ def at_the_end(encoder: ImageEncoder, z: Tensor, classes: Tensor, dtype: torch.d
     with torch.no_grad():
         n = norm(z.to(dtype)).to(z)
         h = embed(n)
-        if not is_linear(logit, h, dtype):
+        if not is_linear(encoder.logits, h, dtype):
             raise ValueError(f"chefer_lrp needs a linear head, that of {encoder.name} is not")
         if is_linear(embed, n, dtype):
             return positive_shares(lambda n: logit(embed(n)), n)
@@ -155,9 +155,9 @@ def at_the_end(encoder: ImageEncoder, z: Tensor, classes: Tensor, dtype: torch.d
 
 
 def is_linear(f, x: Tensor, dtype: torch.dtype) -> bool:
-    """Up to a constant, between x and x with its channels in reverse."""
-    other = x.flip(-1)
-    return close(f((x + other) / 2), (f(x) + f(other)) / 2, dtype)
+    """Up to a constant, between x and x with its channels in reverse or of the other sign."""
+    halfway = ((f((x + y) / 2), (f(x) + f(y)) / 2) for y in (x.flip(-1), -x))
+    return all(close(middle, mean, dtype) for middle, mean in halfway)
 
 
 @torch.enable_grad()
