@@ -62,7 +62,7 @@ def chefer(
     """
 
     def relevance(z, blocks, allowed, score):
-        z, a, _, g = gradients(z, blocks, allowed, score)
+        (*_, z), a, _, g = gradients(z, blocks, allowed, score)
         gained = torch.zeros_like(a[0][:, 0])  # R - I, which may be too small beside I
         for a_l, g_l in zip(a, g):
             step = (g_l * a_l).clamp(min=0).mean(1)
@@ -82,7 +82,7 @@ def ag_cam(encoder: Encoder, inputs, targets: Tensor, *, chunk: int = 64) -> Att
     """
 
     def guided(z, blocks, allowed, score):
-        z, _, s, g = gradients(z, blocks, allowed, score)
+        (*_, z), _, s, g = gradients(z, blocks, allowed, score)
         return readers(score, z) @ sum(
             (s_l.sigmoid() * g_l.clamp(min=0)).sum(1) for s_l, g_l in zip(s, g)
         )
@@ -113,7 +113,7 @@ def legrad(
             ),
         )
         for block in blocks:
-            z, _, _, (g,) = gradients(z, [block], allowed, score)
+            (*_, z), _, _, (g,) = gradients(z, [block], allowed, score)
             maps.append(g.clamp(min=0).mean(1).sum(1, keepdim=True) / queries)
         return torch.stack(maps).mean(0)
 
@@ -128,7 +128,7 @@ def attention_saliency(
     `chefer`."""
 
     def absolute(z, blocks, allowed, score):
-        z, _, _, (g,) = gradients(z, blocks, allowed, score)
+        (*_, z), _, _, (g,) = gradients(z, blocks, allowed, score)
         return readers(score, z) @ g.abs().mean(1)
 
     return read(encoder, inputs, targets, absolute, -1, chunk)
@@ -140,7 +140,7 @@ def attention_fast_ig(encoder: Encoder, inputs, targets: Tensor, *, chunk: int =
     in `chefer`."""
 
     def product(z, blocks, allowed, score):
-        z, (a,), _, (g,) = gradients(z, blocks, allowed, score)
+        (*_, z), (a,), _, (g,) = gradients(z, blocks, allowed, score)
         return readers(score, z) @ (a * g).mean(1)
 
     return read(encoder, inputs, targets, product, -1, chunk, signed=True)
@@ -148,11 +148,12 @@ def attention_fast_ig(encoder: Encoder, inputs, targets: Tensor, *, chunk: int =
 
 @torch.enable_grad()
 def gradients(z, blocks, allowed, score):
-    """Run `blocks` from z: their output, then for each block A, the scores before the softmax, and
-    dS/dA."""
-    z, attention, before = z.detach().requires_grad_(), [], []
+    """Run `blocks` from z: the latents from z to their output, then for each block A, the scores
+    before the softmax, and dS/dA."""
+    states, attention, before = [z.detach().requires_grad_()], [], []
     for block in blocks:
-        z, a, s = block(z, allowed)
+        z, a, s = block(states[-1], allowed)
+        states.append(z)
         attention.append(a)
         before.append(s)
     grads = torch.autograd.grad(score(z).sum(), attention, allow_unused=True)
@@ -161,7 +162,7 @@ def gradients(z, blocks, allowed, score):
             "encoder has a block whose output has no gradient with respect to its attention, as"
             " quantised layers have none; attention_rollout, rise, sbsm and kernel_shap need none"
         )
-    return z.detach(), [a.detach() for a in attention], [s.detach() for s in before], grads
+    return *([t.detach() for t in kept] for kept in (states, attention, before)), grads
 
 
 @torch.enable_grad()
@@ -181,8 +182,10 @@ def read(
     per token."""
     inputs, targets = check_call(encoder, inputs, targets, texts=True, classes=True)
     check_number("chunk", chunk, 1, integer=True)
-    blocks, depth = attention_blocks(encoder), encoder.depth
-    check_number("first", first, -depth, depth - 1, integer=True)
+    depth = encoder.depth
+    if depth:
+        check_number("first", first, -depth, depth - 1, integer=True)
+    blocks = attention_blocks(encoder)
     split, end = encoder.split(first % depth), encoder.split(depth)
     scores = []
     with torch.no_grad():

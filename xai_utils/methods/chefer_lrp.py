@@ -67,11 +67,7 @@ def one_group(encoder, z: Tensor, blocks: list[AttentionBlock], classes: Tensor)
     def logit(z):
         return match(encoder, end.suffix(z), classes, logit=True)
 
-    states = [z]
-    with torch.no_grad():
-        for block in blocks:
-            states.append(block(states[-1], None)[0])
-    _, attention, _, grads = gradients(z, blocks, None, logit)
+    states, attention, _, grads = gradients(z, blocks, None, logit)
     r = at_the_end(encoder, states[-1], classes, blocks[-1].dtype)
     row = readers(logit, states[-1])  # (b, 1, T)
     gained = torch.zeros_like(row)  # apart from `row`, beside which it may be too small to be added

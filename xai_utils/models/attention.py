@@ -12,7 +12,7 @@ FEW = 4  # tokens on which a block is compared with its pieces
 
 
 def attention_blocks(encoder: Encoder) -> list[AttentionBlock]:
-    """Every block of an encoder in pieces.
+    """Every block of an encoder in pieces, after a look at whether they are, on a few tokens.
 
     Raises ValueError for an encoder that is no transformer, for a kind of block that is not known,
     and for one that gives anything else than its pieces do (a subclass with a forward pass of its
