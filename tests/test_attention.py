@@ -1,5 +1,7 @@
 """Attention read from re-run blocks, and the methods that live on it."""
 
+import copy
+
 import pytest
 import timm
 import torch
@@ -8,7 +10,9 @@ from reference.attention_loop import (
     ag_cam_loop,
     chefer_loop,
     chefer_lrp_loop,
+    class_token,
     linear_loop,
+    mean_of_patches,
     rollout_loop,
 )
 
@@ -23,7 +27,8 @@ from xai_utils.methods import (
     legrad,
 )
 from xai_utils.methods.attention import gradients
-from xai_utils.methods.chefer_lrp import by_gradient, linear, through_block
+from xai_utils.methods.chefer_lrp import at_the_end, through_block
+from xai_utils.methods.relevance import linear, positive_shares
 from xai_utils.models.attention import allowed_tokens, attention_blocks
 
 METHODS = [attention_rollout, chefer, ag_cam, legrad, attention_saliency, attention_fast_ig]
@@ -183,8 +188,8 @@ def test_relevance_follows_the_rule_and_is_kept(vit):
         block = attention_blocks(vit)[3]
         _, a, _ = block(z, None)
     n = vit.parts.last[0](vit.split(4).prefix(images(2)))
-    start, _ = by_gradient(lambda n: vit.head(vit.parts.last[1](n))[:, 2], n)
-    r_z, r_a = through_block(vit.parts.blocks[3], block, z, a, start)
+    start = positive_shares(lambda n: vit.head(vit.parts.last[1](n))[:, 2], n)
+    r_z, r_a = through_block(block, z, a, start)
     assert torch.allclose(start.sum((1, 2)), torch.ones(2), atol=1e-5)
     assert torch.allclose(
         r_z.sum((1, 2)), torch.ones(2), rtol=0.05
@@ -192,20 +197,80 @@ def test_relevance_follows_the_rule_and_is_kept(vit):
     assert r_a.shape == a.shape and r_a.abs().sum() > 0
 
 
-def test_chefer_lrp_is_its_definition():
-    shape = dict(img_size=16, patch_size=8, embed_dim=12, depth=3, num_heads=2, num_classes=3)
-    model = seeded(lambda: timm.create_model("vit_tiny_patch16_224", **shape)).double().eval()
-    x = images(2, (16, 16)).double()
+def classifier(scale=3.0, **options):
+    """A small timm ViT on 2 x 3 patches with a head for 3 classes, and the encoder around it."""
+    shape = dict(img_size=(16, 24), patch_size=8, embed_dim=12, depth=3, num_heads=2)
+    rest = dict(num_classes=3) | options
+    model = seeded(lambda: timm.create_model("vit_tiny_patch16_224", **shape, **rest)).eval()
     for p in model.parameters():
-        p.data.mul_(3)  # away from the small start, where attention is even
-    encoder = xu.wrap(model)
+        p.data.mul_(scale)  # away from the small start, where attention is even
+    return model, xu.wrap(model)
+
+
+@pytest.mark.parametrize(
+    "end, options",
+    [
+        (class_token, {}),
+        (mean_of_patches, dict(global_pool="avg")),
+        (mean_of_patches, dict(global_pool="avg", class_token=False)),
+    ],
+)
+def test_chefer_lrp_is_its_definition(end, options):
+    model, encoder = classifier(**options)
+    x = images(2, (16, 24))
     got = chefer_lrp(encoder, x, torch.tensor([1, 2])).map
-    wanted = torch.stack([chefer_lrp_loop(model, x[0], 1), chefer_lrp_loop(model, x[1], 2)])
-    assert torch.allclose(got, encoder.split(0).to_map(wanted).float(), rtol=1e-4)
+    exact = copy.deepcopy(model).double()
+    wanted = [chefer_lrp_loop(exact, x[i].double(), c, end) for i, c in enumerate((1, 2))]
+    wanted = encoder.split(0).to_map(torch.stack(wanted)).float()
+    assert torch.allclose(got, wanted, rtol=1e-3, atol=1e-3 * float(wanted.max()))
+
+
+def test_relevance_at_the_end_sums_to_one():
+    for options in ({}, dict(global_pool="avg"), dict(global_pool="avg", fc_norm=False)):
+        _, encoder = classifier(**options)
+        with torch.no_grad():
+            z = encoder.split(encoder.depth).prefix(images(2, (16, 24)))
+        r = at_the_end(encoder, z, torch.tensor([0, 2]), torch.float32)
+        assert torch.allclose(r.sum((1, 2)), torch.ones(2), atol=1e-5) and (r >= 0).all()
+        read = (r.sum((0, 2)) > 0).tolist()
+        assert read == [not options] + [bool(options)] * 6
+
+
+@pytest.mark.parametrize("method", [chefer, chefer_lrp], ids=ids)
+@pytest.mark.parametrize("pooling", ["token", "avg"])
+def test_small_relevance_is_not_lost_beside_the_row_that_is_read(method, pooling):
+    """Where a head is so weak that the map is linear in it, a weaker one gives the same map."""
+    model, encoder = classifier(global_pool=pooling)
+    x, classes, maps = images(2, (16, 24)), torch.tensor([1, 2]), []
+    for strength in (1e-5, 1e-10):
+        model.head.weight.data.mul_(strength / model.head.weight.abs().max())
+        maps.append(method(encoder, x, classes).map / strength)
+    assert maps[0].max() > 0 and torch.allclose(maps[1], maps[0], rtol=1e-2)
+
+
+def test_a_head_of_zeros_gives_a_map_of_zeros():
+    for options in ({}, dict(global_pool="avg"), dict(global_pool="avg", fc_norm=False)):
+        model, encoder = classifier(**options)
+        model.head.weight.data[1] = 0
+        a = chefer_lrp(encoder, images(2, (16, 24)), torch.tensor([1, 2])).map
+        assert (a[0] == 0).all() and a[1].max() > 0
+
+
+def test_one_logit_has_a_map():
+    _, encoder = classifier(num_classes=1)
+    a = chefer_lrp(encoder, images(2, (16, 24)), torch.tensor([0, 0])).map
+    assert a.max() > 0 and a.isfinite().all()
+
+
+def test_map_pooling_is_refused():
+    _, encoder = classifier(global_pool="map", class_token=False)
+    with pytest.raises(ValueError, match="chefer_lrp needs a class token or a mean over tokens"):
+        chefer_lrp(encoder, images(1, (16, 24)), torch.tensor([1]))
+    assert chefer(encoder, images(1, (16, 24)), torch.tensor([1])).map.max() > 0
 
 
 def test_what_has_no_attention_says_what_it_has(conse):
     with pytest.raises(
         ValueError, match="attention cannot be read from conse-lite0 image: it has Sequential"
     ):
-        chefer(conse.image, images(1, (224, 224)), torch.zeros(1, 384))
+        chefer(conse.image, images(1, (224, 224)), torch.ones(1, 384))

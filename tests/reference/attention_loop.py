@@ -86,7 +86,32 @@ def linear_by_rows(x, weight, r):
     return torch.stack([linear_loop(row, weight.detach(), out) for row, out in zip(x, r)]).to(x)
 
 
-def chefer_lrp_loop(model, image, c):
+def class_token(model, z, c):
+    """The logit of class c, its relevance at the tokens z, (T, width), and the row that is read, of
+    a timm ViT that normalises and then reads the class token."""
+    n = model.norm(z)
+    terms = (n[0] * model.head.weight[c]).clamp(min=0).detach()
+    r = torch.zeros_like(n)
+    r[0] = terms / terms.sum()
+    return model.head(n[0])[c], r, torch.eye(len(r)).to(r)[0]
+
+
+def mean_of_patches(model, z, c):
+    """The same of one that averages the patches and normalises their mean."""
+    front, (tokens, width) = model.num_prefix_tokens, z.shape
+    h = model.fc_norm(z[front:].mean(0))
+    at_h = (h * model.head.weight[c]).detach().clamp(min=0).tolist()
+    r, p = torch.zeros_like(z), torch.zeros(tokens).to(z)
+    for d in range(width):
+        sign = 1 if z[front:, d].mean() > 0 else -1
+        terms = [max(0.0, sign * z[t, d].item()) for t in range(front, tokens)]
+        for t in range(front, tokens):  # the norm passes the relevance of h on to the mean
+            r[t, d] = at_h[d] / sum(at_h) * terms[t - front] / sum(terms)
+    p[front:] = 1 / (tokens - front)
+    return model.head(h)[c], r, p
+
+
+def chefer_lrp_loop(model, image, c, end=class_token):
     """The map over tokens (T,) of a timm ViT for one image and class, a step of its forward pass at
     a time."""
     z = model._pos_embed(model.patch_embed(image[None])).detach()[0]  # (T, width)
@@ -118,13 +143,9 @@ def chefer_lrp_loop(model, image, c):
         )
         kept.append(state | dict(block=block))
         z = x + out
-    n = model.norm(z)
-    logit = model.head(n[0])[c]
+    logit, r, p = end(model, z, c)
     grads = torch.autograd.grad(logit, [s["a"] for s in kept])
-    terms = (n[0] * model.head.weight[c]).clamp(min=0).detach()
-    r = torch.zeros_like(n)
-    r[0] = terms / terms.sum()
-    cams = []
+    r, cams = r.detach(), []
     for s, g in reversed(list(zip(kept, grads))):
         s = {
             key: value.detach() if isinstance(value, torch.Tensor) else value
@@ -148,4 +169,4 @@ def chefer_lrp_loop(model, image, c):
     flow = torch.eye(len(r)).to(r)
     for cam in cams:  # from the last block to the first
         flow = flow @ cam
-    return flow[0] - torch.eye(len(r)).to(r)[0]
+    return p @ flow - p

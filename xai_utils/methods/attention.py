@@ -34,9 +34,10 @@ def attention_rollout(encoder: Encoder, inputs, targets: Tensor, *, chunk: int =
     """
 
     def roll(z, blocks, allowed, score):
-        flow = torch.eye(z.shape[1]).to(z).expand(len(z), -1, -1)
+        flow = torch.eye(z.shape[1], device=z.device)
         for block in blocks:
             z, a, _ = block(z, allowed)
+            flow = flow.to(a)
             flow = (a.mean(1) @ flow + flow) / 2  # rows of A sum to 1, so those of the product do
         return readers(score, z) @ flow
 
@@ -61,12 +62,12 @@ def chefer(
     """
 
     def relevance(z, blocks, allowed, score):
-        z, a, _, g = gradients(z, blocks, allowed, score)
-        start = torch.eye(z.shape[1]).to(z).expand(len(z), -1, -1)
-        r = start
+        (*_, z), a, _, g = gradients(z, blocks, allowed, score)
+        gained = torch.zeros_like(a[0][:, 0])  # R - I, which may be too small beside I
         for a_l, g_l in zip(a, g):
-            r = r + (g_l * a_l).clamp(min=0).mean(1) @ r
-        return readers(score, z) @ (r - start)
+            step = (g_l * a_l).clamp(min=0).mean(1)
+            gained = gained + step + step @ gained
+        return readers(score, z) @ gained
 
     return read(encoder, inputs, targets, relevance, first, chunk)
 
@@ -81,7 +82,7 @@ def ag_cam(encoder: Encoder, inputs, targets: Tensor, *, chunk: int = 64) -> Att
     """
 
     def guided(z, blocks, allowed, score):
-        z, _, s, g = gradients(z, blocks, allowed, score)
+        (*_, z), _, s, g = gradients(z, blocks, allowed, score)
         return readers(score, z) @ sum(
             (s_l.sigmoid() * g_l.clamp(min=0)).sum(1) for s_l, g_l in zip(s, g)
         )
@@ -112,7 +113,7 @@ def legrad(
             ),
         )
         for block in blocks:
-            z, _, _, (g,) = gradients(z, [block], allowed, score)
+            (*_, z), _, _, (g,) = gradients(z, [block], allowed, score)
             maps.append(g.clamp(min=0).mean(1).sum(1, keepdim=True) / queries)
         return torch.stack(maps).mean(0)
 
@@ -127,7 +128,7 @@ def attention_saliency(
     `chefer`."""
 
     def absolute(z, blocks, allowed, score):
-        z, _, _, (g,) = gradients(z, blocks, allowed, score)
+        (*_, z), _, _, (g,) = gradients(z, blocks, allowed, score)
         return readers(score, z) @ g.abs().mean(1)
 
     return read(encoder, inputs, targets, absolute, -1, chunk)
@@ -139,7 +140,7 @@ def attention_fast_ig(encoder: Encoder, inputs, targets: Tensor, *, chunk: int =
     in `chefer`."""
 
     def product(z, blocks, allowed, score):
-        z, (a,), _, (g,) = gradients(z, blocks, allowed, score)
+        (*_, z), (a,), _, (g,) = gradients(z, blocks, allowed, score)
         return readers(score, z) @ (a * g).mean(1)
 
     return read(encoder, inputs, targets, product, -1, chunk, signed=True)
@@ -147,15 +148,21 @@ def attention_fast_ig(encoder: Encoder, inputs, targets: Tensor, *, chunk: int =
 
 @torch.enable_grad()
 def gradients(z, blocks, allowed, score):
-    """Run `blocks` from z: their output, then for each block A, the scores before the softmax, and
-    dS/dA."""
-    z, attention, before = z.detach().requires_grad_(), [], []
+    """Run `blocks` from z: the latents from z to their output, then for each block A, the scores
+    before the softmax, and dS/dA."""
+    states, attention, before = [z.detach().requires_grad_()], [], []
     for block in blocks:
-        z, a, s = block(z, allowed)
+        z, a, s = block(states[-1], allowed)
+        states.append(z)
         attention.append(a)
         before.append(s)
-    grads = torch.autograd.grad(score(z).sum(), attention)
-    return z.detach(), [a.detach() for a in attention], [s.detach() for s in before], grads
+    grads = torch.autograd.grad(score(z).sum(), attention, allow_unused=True)
+    if any(g is None for g in grads):
+        raise ValueError(
+            "encoder has a block whose output has no gradient with respect to its attention, as"
+            " quantised layers have none; attention_rollout, rise, sbsm and kernel_shap need none"
+        )
+    return *([t.detach() for t in kept] for kept in (states, attention, before)), grads
 
 
 @torch.enable_grad()
@@ -175,8 +182,10 @@ def read(
     per token."""
     inputs, targets = check_call(encoder, inputs, targets, texts=True, classes=True)
     check_number("chunk", chunk, 1, integer=True)
-    blocks, depth = attention_blocks(encoder), encoder.depth
-    check_number("first", first, -depth, depth - 1, integer=True)
+    depth = encoder.depth
+    if depth:
+        check_number("first", first, -depth, depth - 1, integer=True)
+    blocks = attention_blocks(encoder)
     split, end = encoder.split(first % depth), encoder.split(depth)
     scores = []
     with torch.no_grad():

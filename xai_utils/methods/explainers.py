@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..models import load_model
 from ..models.embedded import TRAINED, trained
+from ..models.readout import read_tokens
 from ..types import ImageEncoder
 
 
@@ -48,7 +49,7 @@ class Explainer(nn.Module):
         embeddings (B, D, h, w)."""
         encoder, found = self.backbone, []
         wanted = {encoder.depth // 3, 2 * encoder.depth // 3, encoder.depth}
-        z = encoder.split(0).prefix(x)
+        z = encoder.split(0).prefix(x).to(encoder.dtype)
         for i, block in enumerate(encoder.parts.blocks, 1):
             z = block(z)
             if i in wanted:
@@ -57,16 +58,10 @@ class Explainer(nn.Module):
                     if encoder.tokens is None
                     else z[:, encoder.tokens[0] :].unflatten(1, encoder.tokens[1])
                 )
-                found.append(F.layer_norm(cells, cells.shape[-1:]))
-        alone = cells.flatten(0, 2)  # (B h w, C)
-        if encoder.tokens is None:
-            alone = alone[:, :, None, None]
-        else:
-            alone = alone[:, None].expand(
-                -1, encoder.tokens[0] + 1, -1
-            )  # in the class token's place, and as the only cell
-        h = encoder.parts.tail(alone)
-        return found, h.unflatten(0, cells.shape[:3]).movedim(-1, 1)
+                found.append(F.layer_norm(cells.float(), cells.shape[-1:]))
+        last = z if encoder.tokens is None else z[:, encoder.tokens[0] :]
+        h = read_tokens(encoder, last)  # (B, h w, D)
+        return found, h.unflatten(1, cells.shape[1:3]).movedim(-1, 1)
 
     def forward(self, x: Tensor, targets: Tensor) -> Tensor:
         """(B, 3, H, W) and (B,) classes or (B, D) embeddings -> (B, G G) scores of mean 0 and

@@ -1,61 +1,79 @@
-"""A transformer block run again in pieces, from its own weights, so that its attention can be
-looked at.
-
-Known are the blocks of timm's ViTs, of open_clip's towers and of BERT.
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass
+"""An encoder's transformer blocks run again in pieces, from their own weights, so that their
+attention can be looked at. models/dissection.py knows the blocks."""
 
 import torch
-from timm.layers.attention import Attention
-from timm.models.vision_transformer import Block
-from torch import Tensor, nn
-from transformers.models.bert.modeling_bert import BertLayer
+from torch import Tensor
 
 from ..types import Encoder, TextEncoder
+from .blocks import AttentionBlock
+from .dissection import dissect
 
-CLIP_BLOCK = (
-    "open_clip.transformer",
-    "ResidualAttentionBlock",
-)  # by name: to import open_clip takes a second
-
-
-@dataclass(frozen=True)
-class AttentionBlock:
-    """heads: z (B, T, width) -> q, k, v, each (B, heads, T, d). after: (z, (B, T, heads d)) -> the
-    block's output."""
-
-    heads: Callable
-    after: Callable
-
-    def scores(self, q: Tensor, k: Tensor, allowed: Tensor | None) -> Tensor:
-        """q k' / sqrt(d), (B, heads, T, T), the lowest number where a token may not look."""
-        s = q @ k.mT * q.shape[-1] ** -0.5
-        return s if allowed is None else s.masked_fill(~allowed, torch.finfo(s.dtype).min)
-
-    def __call__(self, z: Tensor, allowed: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """The block's output, its attention A = softmax(scores) and the scores, all in one
-        graph."""
-        q, k, v = self.heads(z)
-        scores = self.scores(q, k, allowed)
-        attention = scores.softmax(-1)
-        return self.after(z, (attention @ v).transpose(1, 2).flatten(2)), attention, scores
+FEW = 4  # tokens on which a block is compared with its pieces
 
 
 def attention_blocks(encoder: Encoder) -> list[AttentionBlock]:
-    """Every block of an encoder in pieces. Raises ValueError for one that is no transformer or of a
-    kind not known."""
-    modules = (encoder.parts.modules or encoder.parts.blocks) if encoder.parts else ()
-    kinds = {type(m).__name__ for m in modules if dissect(m) is None} or (
-        {"no block"} if not modules else ()
-    )
-    if kinds:
+    """Every block of an encoder in pieces, after a look at whether they are, on a few tokens.
+
+    Raises ValueError for an encoder that is no transformer, for a kind of block that is not known,
+    and for one that gives anything else than its pieces do (a subclass with a forward pass of its
+    own, a part that was replaced).
+    """
+    parts = encoder.parts
+    blocks = parts.blocks if parts else ()
+    modules = parts.modules or blocks if parts else ()
+    known, unknown = [], {} if blocks else {"no block": None}
+    for block, module in zip(blocks, modules):
+        try:
+            known.append(dissect(module, block if block is not module else None))
+        except ValueError as error:
+            unknown[str(error)] = None
+        except AttributeError as error:  # a part of another kind
+            unknown[f"{type(module).__name__} ({error})"] = None
+    if unknown:
         raise ValueError(
-            f"attention cannot be read from {encoder.name}: it has {', '.join(kinds)}, not ViT,"
-            " CLIP or BERT blocks"
+            f"attention cannot be read from {encoder.name}: it has {', '.join(unknown)}, not blocks"
+            " of ViT, CLIP or BERT whose attention can be taken apart"
         )
-    return [dissect(m) for m in modules]
+    check_rebuilt(encoder, known, modules)
+    return known
+
+
+@torch.no_grad()
+def check_rebuilt(encoder: Encoder, rebuilt: list[AttentionBlock], modules) -> None:
+    """Every block and its pieces give the same, but for rounding, of one latent of noise."""
+    is_text = isinstance(encoder, TextEncoder)
+    size = getattr(encoder, "image_size", None)
+    z = encoder.split(0).prefix(
+        ["a photo of a cat", "cat"] if is_text else torch.zeros(1, 3, *size, device=encoder.device)
+    )
+    valid = z.valid if is_text else None
+    noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(0)).to(z)
+    allowed = allowed_tokens(encoder, valid)
+    for i, (pieces, block) in enumerate(zip(rebuilt, encoder.parts.blocks)):
+        given = noise.to(pieces.dtype)
+        if block is modules[i] and pieces.bias is None and not is_text:
+            given = given[:, :FEW]  # nothing in it depends on how many tokens there are
+        got = pieces(given, allowed)[0]
+        wanted = block(given.clone(), valid) if is_text else block(given.clone())
+        real = slice(None) if valid is None else valid
+        if not alike(got[real].double(), wanted[real].double(), given[real].double(), pieces.dtype):
+            raise ValueError(
+                f"attention cannot be read from {encoder.name}: block {i},"
+                f" {type(modules[i]).__name__}, gives something else than the attention and the"
+                " MLP of its class do: its forward pass or one of its parts was replaced"
+            )
+
+
+def alike(got: Tensor, wanted: Tensor, z: Tensor, dtype: torch.dtype) -> bool:
+    """Two outputs of a block at z differ only by the rounding of its dtype.
+
+    What counts is what the block adds to z, which a small layer scale makes small beside z itself.
+    """
+    if got.shape != wanted.shape:
+        return False
+    eps = torch.finfo(dtype).eps
+    added, whole = (wanted - z).abs().max(), wanted.abs().max()
+    return bool((got - wanted).abs().max() <= max(1e-4, 8 * eps) * added + 8 * eps * whole)
 
 
 def allowed_tokens(encoder: Encoder, valid: Tensor | None) -> Tensor | None:
@@ -65,60 +83,3 @@ def allowed_tokens(encoder: Encoder, valid: Tensor | None) -> Tensor | None:
         return None
     seen = valid[:, None, None, :].expand(-1, 1, valid.shape[1], -1)
     return seen.tril() if encoder.causal else seen
-
-
-def dissect(block: nn.Module) -> AttentionBlock | None:
-    if type(block) is Block and type(block.attn) is Attention and block.attn.gate is None:
-        return timm_block(block)
-    if (
-        type(block).__module__,
-        type(block).__name__,
-    ) == CLIP_BLOCK and block.attn.in_proj_weight is not None:
-        return clip_block(block)
-    if type(block) is BertLayer:
-        return bert_block(block)
-    return None
-
-
-def timm_block(block) -> AttentionBlock:
-    a = block.attn
-
-    def heads(z):
-        q, k, v = (
-            a.qkv(block.norm1(z)).unflatten(2, (3, a.num_heads, a.head_dim)).permute(2, 0, 3, 1, 4)
-        )
-        return a.q_norm(q), a.k_norm(k), v
-
-    def after(z, mixed):
-        z = z + block.ls1(a.proj(a.norm(mixed)))
-        return z + block.ls2(block.mlp(block.norm2(z)))
-
-    return AttentionBlock(heads, after)
-
-
-def clip_block(block) -> AttentionBlock:
-    a = block.attn
-
-    def heads(z):
-        qkv = nn.functional.linear(block.ln_1(z), a.in_proj_weight, a.in_proj_bias)
-        return qkv.unflatten(2, (3, a.num_heads, a.head_dim)).permute(2, 0, 3, 1, 4)
-
-    def after(z, mixed):
-        z = z + block.ls_1(a.out_proj(mixed))
-        return z + block.ls_2(block.mlp(block.ln_2(z)))
-
-    return AttentionBlock(heads, after)
-
-
-def bert_block(block) -> AttentionBlock:
-    a = block.attention.self
-
-    def heads(z):
-        shape = (a.num_attention_heads, a.attention_head_size)
-        return [part(z).unflatten(2, shape).transpose(1, 2) for part in (a.query, a.key, a.value)]
-
-    def after(z, mixed):
-        z = block.attention.output(mixed, z)
-        return block.output(block.intermediate(z), z)
-
-    return AttentionBlock(heads, after)
