@@ -21,7 +21,7 @@ from .layout import (
 )
 from .text import weighted
 from .vision import timm_parts
-from .wrapping import chain, checked, device_of, frozen
+from .wrapping import chain, checked, device_of, dtype_of, frozen
 
 
 def pooled(visual: nn.Module, z: Tensor) -> Tensor:
