@@ -14,10 +14,10 @@ from torch import nn
 from ..types import DualEncoder, ImageEncoder, TextEncoder
 from .clip import wrap_open_clip
 from .embedded import conse_lite0, efficientnet_lite0, vit_stamps
+from .hf_text import text_encoder
 from .published import CARRIED, CHECKPOINTS, PAPER_NAMES, one_line, published, weight_file
 from .strategies import NAMES as STRATEGY_NAMES
 from .strategies import strategy_encoder
-from .text import wrap_bert
 from .vision import wrap_timm
 from .wrapping import rescaled, wrap_callable
 
@@ -250,7 +250,7 @@ def wrap(model, *, tokenizer=None, name: str | None = None, image_size=None, tra
                 "wrap needs tokenizer= for a text model:"
                 " transformers.AutoTokenizer.from_pretrained(...)"
             )
-        return wrap_bert(model, tokenizer, name=name or "text")
+        return text_encoder(model, tokenizer, name=name or "text")
     if (
         isinstance(model, nn.Module)
         and hasattr(model, "forward_features")
