@@ -109,7 +109,7 @@ def text_encoder(
     tower = getattr(model, "text_model", model)
     family = FAMILIES.get(type(tower).__name__)
     causal = family is not None and (family.causal or is_decoder(tower))
-    tokenize = tokens_of(model, tower, family, tokenizer)
+    tokenize = tokens_of(tower, family, tokenizer)
     finish = nn.Identity() if finish is None else finish
     project = nn.Identity() if tower is model else part(model, "text_projection")
     own = {id(p) for side in (tower, project) for p in side.parameters()}
@@ -148,10 +148,9 @@ def is_decoder(tower) -> bool:
     return bool(getattr(tower.config, "is_decoder", False))
 
 
-def tokens_of(model, tower, family: Family | None, tokenizer) -> Tokenize:
+def tokens_of(tower, family: Family | None, tokenizer) -> Tokenize:
     """How this tokenizer cuts texts for this model. Raises ValueError where they do not fit."""
-    table, end = model.get_input_embeddings(), None
-    table = tower.get_input_embeddings() if table is None else table
+    table, end = tower.get_input_embeddings(), None
     if family is CLIP:
         end = LARGEST if tower.config.eos_token_id == 2 else tower.config.eos_token_id
     limit = context_length(tower, tokenizer)
