@@ -61,15 +61,15 @@ class Parts:
 class Latent(Tensor):
     """The features of texts at a layer, (B, T, width), as the prefix of a split returns them.
 
-    real   (B, T) bool, the real tokens; False behind the end of shorter texts
-    valid  (B, T) bool, the places that take part: the real ones, or all where the encoder sees its
+    text   (B, T) bool, the text's own tokens; False behind the end of shorter texts
+    valid  (B, T) bool, the places that take part: the text's own, or all where the encoder sees its
            padding
     What is computed from a latent is a plain tensor, which knows nothing of padding: `like=` names
     the latent that it stems from.
     """
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # as nn.Parameter has it
-    real: Tensor
+    text: Tensor
     valid: Tensor
 
 
@@ -269,7 +269,7 @@ class TextEncoder(Encoder):
             for block in self.parts.blocks[:layer]:
                 z = block(z, valid)
             z = z.as_subclass(Latent)
-            z.real, z.valid = valid, valid | self.sees_padding
+            z.text, z.valid = valid, valid | self.sees_padding
             return z
 
         def suffix(z, like=None, rows=None):
@@ -322,4 +322,4 @@ def real_tokens(z: Tensor) -> Tensor:
             "this tensor does not know which tokens are padding: pass like=, the tensor that prefix"
             " returned"
         )
-    return z.real
+    return z.text
