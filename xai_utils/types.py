@@ -61,12 +61,15 @@ class Parts:
 class Latent(Tensor):
     """The features of texts at a layer, (B, T, width), as the prefix of a split returns them.
 
-    valid  (B, T) bool, the real tokens; False behind the end of shorter texts
+    text   (B, T) bool, the text's own tokens; False behind the end of shorter texts
+    valid  (B, T) bool, the places that take part: the text's own, or all where the encoder sees its
+           padding
     What is computed from a latent is a plain tensor, which knows nothing of padding: `like=` names
     the latent that it stems from.
     """
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # as nn.Parameter has it
+    text: Tensor
     valid: Tensor
 
 
@@ -289,12 +292,15 @@ class TextEncoder(Encoder):
     special   special tokens (in front of, behind) a text's words
     blank     id of the padding token, which stands for a word taken away
     causal    True where a token sees only those before it and the last real one is read off (CLIP)
+    sees_padding  True where padding takes part in attention (SigLIP): its stem pads ids of any
+              length to one
     """
 
     tokenize: Callable
     special: tuple[int, int] = SPECIAL
     blank: int = 0
     causal: bool = False
+    sees_padding: bool = False
 
     def __call__(self, texts: list[str]) -> Tensor:
         texts = check_texts(texts)
@@ -328,7 +334,7 @@ class TextEncoder(Encoder):
             for block in self.parts.blocks[:layer]:
                 z = block(z, valid)
             z = z.float().as_subclass(Latent)
-            z.valid = valid
+            z.text, z.valid = valid, valid | self.sees_padding
             return z
 
         def suffix(z, like=None, rows=None):
@@ -379,4 +385,4 @@ def real_tokens(z: Tensor) -> Tensor:
             "this tensor does not know which tokens are padding: pass like=, the tensor that prefix"
             " returned"
         )
-    return z.valid
+    return z.text

@@ -57,7 +57,7 @@ def grad_cam(
 def shown(encoder: Encoder, z: Tensor) -> Tensor:
     """1 at the places that `to_map` shows, else 0; broadcasts over z."""
     if isinstance(encoder, TextEncoder):
-        return encoder.words(z.valid)[..., None].to(z.dtype)  # (B, T, 1)
+        return encoder.words(z.text)[..., None].to(z.dtype)  # (B, T, 1)
     if encoder.tokens is None:
         return torch.ones_like(z[:1, :1])  # (1, 1, h, w)
     return (torch.arange(z.shape[1], device=z.device) >= encoder.tokens[0])[None, :, None].to(

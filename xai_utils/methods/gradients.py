@@ -170,7 +170,7 @@ def blank(encoder: Encoder, inputs, z: Tensor) -> Tensor:
     if not isinstance(encoder, TextEncoder):
         return torch.zeros_like(z)
     ids, valid, _ = encoder.tokenize(inputs)
-    return encoder.parts.stem(ids, valid & ~encoder.words(valid))
+    return encoder.parts.stem(ids, ~encoder.words(valid))
 
 
 @torch.enable_grad()

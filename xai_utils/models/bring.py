@@ -9,8 +9,8 @@ from ..checks import check_number
 from ..images import image_transform
 from ..types import DualEncoder, ImageEncoder, Parts, TextEncoder
 from .clip import wrap_open_clip
+from .hf_text import text_encoder
 from .layout import bare
-from .text import wrap_bert
 from .torchvision_models import is_torchvision, wrap_torchvision
 from .vision import is_timm, wrap_timm
 from .wrapping import as_device, wrap_callable
@@ -96,7 +96,7 @@ def library_wrapper(model, tokenizer):
                 "wrap needs tokenizer= for a text model:"
                 " transformers.AutoTokenizer.from_pretrained(...)"
             )
-        return lambda name: wrap_bert(model, tokenizer, name=name or "text")
+        return lambda name: text_encoder(model, tokenizer, name=name or "text")
     for known, wrap_it in ((is_timm, wrap_timm), (is_torchvision, wrap_torchvision)):
         if known(model):
             refuse("a model of images", tokenizer=tokenizer)

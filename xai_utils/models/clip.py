@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ..images import image_transform
-from ..types import DualEncoder, ImageEncoder, Parts, TextEncoder, words
+from ..types import DualEncoder, ImageEncoder, Parts
+from .clip_text import text_tower
 from .layout import (
     Layout,
     assemble,
@@ -19,9 +20,8 @@ from .layout import (
     tried,
     vector,
 )
-from .text import weighted
 from .vision import timm_parts
-from .wrapping import chain, checked, device_of, dtype_of, frozen
+from .wrapping import chain, checked, device_of, frozen
 
 
 def pooled(visual: nn.Module, z: Tensor) -> Tensor:
@@ -99,68 +99,3 @@ def image_parts(visual: nn.Module) -> tuple[Parts | None, tuple | None, str]:
         row = replace(row, after="ln_post") if normed_first else row
         finish = [partial(readout if normed_first else pooled, visual), vector]
     return *assemble(visual, row, finish), ""
-
-
-def text_tower(model, tokenizer, device, name) -> TextEncoder:
-    text = getattr(model, "text", model)  # CustomTextCLIP keeps its text tower apart, CLIP does not
-    pool = getattr(text, "text_pool_type", None) or getattr(text, "pool_type", None)
-    causal = getattr(text, "attn_mask", None)
-    known = (
-        causal is not None and pool in ("argmax", "eos") and getattr(text, "cls_emb", None) is None
-    )
-    known = known and hasattr(text, "transformer") and not getattr(text, "use_pad_mask", False)
-    end = getattr(text, "text_eos_id", None) or getattr(text, "eos_id", None)
-
-    def tokenize(texts):
-        ids = tokenizer(list(texts)).to(device)
-        last = (
-            ids.argmax(1) if pool == "argmax" else (ids == end).int().argmax(1)
-        )  # where CLIP reads the text off
-        length = int(last.max()) + 1
-        valid = torch.arange(length, device=device) <= last[:, None]
-        ids = ids[:, :length]  # causal attention: what comes after the end changes nothing
-        tokens = [
-            [spell(tokenizer, i) for i in row[own].tolist()] for row, own in zip(ids, words(valid))
-        ]
-        return ids, valid, tokens
-
-    def stem(ids, weight=None, blank=None):
-        x = weighted(text.token_embedding, ids, weight, blank)
-        return x + text.positional_embedding[: ids.shape[1]].to(x.dtype)
-
-    def block(layer):
-        return lambda z, valid: layer(z, attn_mask=causal[: z.shape[1], : z.shape[1]])
-
-    def tail(z, valid):
-        z = text.ln_final(z)
-        h = z[torch.arange(len(z), device=z.device), valid.sum(1) - 1]  # (B, width)
-        if text.text_projection is None:
-            return h
-        return (
-            text.text_projection(h)
-            if isinstance(text.text_projection, nn.Module)
-            else h @ text.text_projection
-        )
-
-    layers = tuple(text.transformer.resblocks) if known else ()
-    encoder = TextEncoder(
-        name=name,
-        device=device,
-        dtype=dtype_of(model),
-        whole=lambda texts: model.encode_text(tokenizer(list(texts)).to(device)),
-        parts=Parts(stem, tuple(map(block, layers)), tail, layers) if known else None,
-        no_split=(
-            f"its text tower ({type(text).__name__}, {pool} pooling) is not a causal CLIP tower"
-        ),
-        tokenize=tokenize,
-        blank=getattr(tokenizer, "eot_token_id", 0),
-        causal=known,  # CLIP pads with its end-of-text token
-        weights={
-            n: p for n, p in model.named_parameters() if not n.startswith(("visual.", "logit_"))
-        },
-    )
-    return checked(encoder, ["a photo of a cat"])
-
-
-def spell(tokenizer, token: int) -> str:
-    return tokenizer.decode([token]).strip()

@@ -27,7 +27,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ..data.cache import prepared
 from ..types import DualEncoder, ImageEncoder, Parts, TextEncoder
-from .text import wrap_bert
+from .hf_text import text_encoder
 from .vision import wrap_timm
 from .wrapping import chain
 
@@ -189,7 +189,7 @@ def minilm(device, finish=lambda h: h) -> TextEncoder:
 
     logging.disable_progress_bar()
     model = AutoModel.from_pretrained(get_model_path(), attn_implementation="sdpa")
-    return wrap_bert(
+    return text_encoder(
         model.to(device),
         AutoTokenizer.from_pretrained(get_model_path()),
         name="MiniLM-L6",
