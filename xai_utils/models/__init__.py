@@ -15,10 +15,10 @@ from ..types import DualEncoder, ImageEncoder, Parts, TextEncoder
 from .clip import wrap_open_clip
 from .embedded import conse_lite0, efficientnet_lite0, vit_stamps
 from .fetch import check_tag, from_file, from_hub, known, seeded
+from .hf import load_transformers, wrap_transformers
 from .published import CARRIED, CHECKPOINTS, PAPER_NAMES, published, weight_file
 from .strategies import NAMES as STRATEGY_NAMES
 from .strategies import strategy_encoder
-from .text import wrap_bert
 from .vision import wrap_timm
 from .wrapping import as_device, rescaled, wrap_callable
 
@@ -33,18 +33,19 @@ __all__ = ["EMBEDDED", "load_model", "rescaled", "wrap"]
 
 def load_model(
     name: str, *, pretrained: str | None = None, device=None
-) -> DualEncoder | ImageEncoder:
+) -> DualEncoder | ImageEncoder | TextEncoder:
     """A model by name.
 
     name        "conse-lite0", "vit-stamps" (dual encoders), "efficientnet-lite0" (image encoder
                 with a head), "vit-mini-dino" and the like, see models/strategies.py,
-                "open_clip/NAME", "timm/NAME", or one of the papers' own, see models/published.py:
+                "open_clip/NAME", "timm/NAME", "transformers/FOLDER-OR-NAME" in the hub's format, or
+                one of the papers' own, see models/published.py:
                 "clip-vit-b-32" (dual encoder), "vgg16", "resnet50", "vit-b-16", "dino-vit-b-16",
                 "dino-resnet50", "dinov2-vit-b-14", "beit-base", "barlow-twins-resnet50",
                 "swav-resnet50", "ibot-vit-b-16", "ibot-vit-s-16"
     pretrained  open_clip's tag ("openai"); for timm "yes" loads its weights. None: random weights
-                (seed 0), but for the papers' and strategies' names the trained ones. "random":
-                random weights for all of these
+                (seed 0), but for transformers and the papers' and strategies' names the trained
+                ones. "random": random weights for all of these
     device      None: the GPU if there is one, else the CPU
     Raises ValueError for a name or tag that is not known, FileNotFoundError where weights or a
     tokenizer cannot be had.
@@ -63,6 +64,8 @@ def load_model(
     if name in STRATEGY_NAMES:
         check_tag(name, pretrained)
         return strategy_encoder(name, device, untrained=pretrained == "random")
+    if kind == "transformers":
+        return load_transformers(inner, pretrained, device)
     pretrained = None if pretrained == "random" else pretrained
     if kind == "open_clip":
         return load_open_clip(inner, pretrained, device)
@@ -70,7 +73,7 @@ def load_model(
         return load_timm(inner, pretrained, device)
     raise ValueError(
         f"unknown model {name!r}: one of {', '.join([*EMBEDDED, *STRATEGY_NAMES, *PAPER_NAMES])},"
-        " open_clip/NAME or timm/NAME"
+        " open_clip/NAME, timm/NAME or transformers/FOLDER-OR-NAME"
     )
 
 
@@ -141,6 +144,7 @@ def wrap(
     model,
     *,
     tokenizer=None,
+    processor=None,
     name: str | None = None,
     image_size: int | tuple[int, int] | None = None,
     transform=None,
@@ -153,9 +157,12 @@ def wrap(
     """Bring your own encoder.
 
     model       an open_clip model (give `tokenizer`): a DualEncoder; a timm model: an ImageEncoder
-                with splits and, if it classifies, a head; a transformers BERT (give `tokenizer`): a
-                TextEncoder; any other nn.Module or function (B, 3, H, W) -> (B, D): an ImageEncoder
-                without splits, unless `parts` says how it is built up
+                with splits and, if it classifies, a head; a transformers model: by its sides an
+                ImageEncoder, a TextEncoder (give `tokenizer`) or a DualEncoder (give `tokenizer`);
+                any other nn.Module or function (B, 3, H, W) -> (B, D): an ImageEncoder without
+                splits, unless `parts` says how it is built up
+    processor   of a transformers model with an image side: its image processor, for mean and
+                standard deviation; None: the library's defaults for that type of model
     mean, std   what the model's pictures are normalised with, three numbers each; None: the
                 library's own, for modules and functions 0 and 1
     transform   PIL -> (3, H, W); None: resize and crop to the model's size, normalise
@@ -172,11 +179,12 @@ def wrap(
     check_wrap(name, image_size, transform, mean, std, parts, tokens)
     if isinstance(model, (ImageEncoder, TextEncoder, DualEncoder)):
         given = dict(tokenizer=tokenizer, name=name, image_size=image_size, transform=transform)
-        refuse("an encoder, which is wrapped already,", **given, device=device, mean=mean, std=std)
+        given |= dict(processor=processor, device=device, mean=mean, std=std)
+        refuse("an encoder, which is wrapped already,", **given)
         return model
-    wrapper = library_wrapper(model, tokenizer)
+    wrapper = library_wrapper(model, tokenizer, processor)
     if wrapper is None:
-        refuse("a module or function of images", tokenizer=tokenizer)
+        refuse("a module or function of images", tokenizer=tokenizer, processor=processor)
         return wrap_callable(
             model,
             name=name,
@@ -197,31 +205,24 @@ def library_of(model) -> str:
     return type(model).__module__.split(".")[0]
 
 
-def library_wrapper(model, tokenizer):
+def library_wrapper(model, tokenizer, processor):
     """A function of `name` that wraps a model of a library that the kit knows, else None."""
     if library_of(model) == "open_clip" and hasattr(model, "encode_text"):
+        refuse("an open_clip model", processor=processor)
         if tokenizer is None:
             raise ValueError(
                 "wrap needs tokenizer= for an open_clip model: open_clip.get_tokenizer(NAME)"
             )
         return lambda name: wrap_open_clip(model, tokenizer, name or "open_clip")
-    if (
-        library_of(model) == "transformers"
-        and hasattr(model, "embeddings")
-        and hasattr(getattr(model, "encoder", None), "layer")
-    ):
-        if tokenizer is None:
-            raise ValueError(
-                "wrap needs tokenizer= for a text model:"
-                " transformers.AutoTokenizer.from_pretrained(...)"
-            )
-        return lambda name: wrap_bert(model, tokenizer, name=name or "text")
+    if any(c.__name__ == "PreTrainedModel" for c in type(model).__mro__):
+        given = dict(tokenizer=tokenizer, processor=processor)
+        return lambda name: wrap_transformers(model, name=name, **given)
     if (
         isinstance(model, nn.Module)
         and hasattr(model, "forward_features")
         and hasattr(model, "pretrained_cfg")
     ):
-        refuse("a timm model", tokenizer=tokenizer)
+        refuse("a timm model", tokenizer=tokenizer, processor=processor)
         return lambda name: wrap_timm(model, name)
     if not callable(model) or isinstance(model, type):
         raise TypeError(f"model must be a model or a function, got {model!r}")
