@@ -527,6 +527,9 @@ def test_a_model_saved_for_another_task_is_loaded_as_its_base(tmp_path, capfd):
     encoder = xu.load_model(f"transformers/{tmp_path}", device="cpu")
     assert encoder.dim == 32 and encoder.depth == 2 and encoder.head is None
     assert capfd.readouterr() == ("", "")
+    config = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(config.replace("ViTForMaskedImageModeling", "pipeline"))
+    assert xu.load_model(f"transformers/{tmp_path}", device="cpu").depth == 2
 
 
 @torch.no_grad()

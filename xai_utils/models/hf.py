@@ -112,7 +112,9 @@ def kind_of(config) -> type:
     else the library's base model of that configuration."""
     saved = (config.architectures or [""])[0]
     bare = "For" not in saved or "ForImageClassification" in saved
-    return (bare and getattr(transformers, saved, None)) or transformers.AutoModel
+    kind = getattr(transformers, saved, None) if bare else None
+    known = isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)
+    return kind if known else transformers.AutoModel
 
 
 def wrap_transformers(
