@@ -432,6 +432,21 @@ def test_models_that_give_no_embedding_of_a_picture():
 # --- what pictures are normalised with
 
 
+class Own(transformers.PreTrainedModel):
+    """A model that shares nothing with those of the library."""
+
+    main_input_name = "pixel_values"
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.dense = nn.Linear(3, 4)
+        self.post_init()
+
+    def forward(self, pixel_values):
+        pooled = self.dense(pixel_values.mean((2, 3)))
+        return transformers.modeling_outputs.BaseModelOutputWithPooling(pooler_output=pooled)
+
+
 def test_mean_and_deviation_are_the_processors_or_the_librarys_for_the_type():
     model = frozen(model_of("clip"))
     ours = transformers.CLIPImageProcessor(image_mean=[0.1, 0.2, 0.3], image_std=[0.4, 0.5, 0.6])
@@ -450,6 +465,11 @@ def test_mean_and_deviation_are_the_processors_or_the_librarys_for_the_type():
     plain = transformers.CLIPImageProcessor(do_normalize=False)
     encoder = image_encoder(model, name="x", processor=plain)
     assert encoder.mean == (0, 0, 0) and encoder.std == (1, 1, 1)
+    own = Own(transformers.PretrainedConfig())
+    with pytest.raises(ValueError, match="no image processor for Own: pass processor="):
+        image_encoder(own, name="x")
+    encoder = image_encoder(own, name="x", processor=ours)
+    assert encoder.mean == (0.1, 0.2, 0.3) and encoder.depth == 0
     with pytest.raises(ValueError, match="processor must be an image processor.*got str"):
         image_encoder(model, name="x", processor="clip")
 

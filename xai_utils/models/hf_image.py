@@ -103,7 +103,7 @@ def image_encoder(model: nn.Module, *, name: str, processor=None) -> ImageEncode
     tower = tower_of(model)
     layout = layout_of(tower)
     size = size_of(tower.config, processor)
-    mean, std = normalisation(model, processor)
+    mean, std = normalisation(tower, processor)
     probe = probe_image(size, tower)
     try:
         whole, parts, tokens, head = taken_apart(model, tower, layout, probe)

@@ -51,13 +51,11 @@ def default_processor(model: nn.Module):
     """The image processor that the library has for models of this type, with its defaults."""
     from transformers.models.auto import image_processing_auto as library  # takes a second
 
-    folder = next(
-        c.__module__.split(".")[2]
-        for c in type(model).__mro__
-        if c.__module__.startswith("transformers.models.")
-    )
+    homes = [c.__module__.split(".") for c in type(model).__mro__]
+    folders = [home[2] for home in homes if home[:2] == ["transformers", "models"]]
+    kinds = [model.config.model_type, *folders, *(ALIKE[f] for f in folders if f in ALIKE)]
     known = library.IMAGE_PROCESSOR_MAPPING_NAMES
-    names = known.get(model.config.model_type) or known.get(ALIKE.get(folder, folder))
+    names = next((known[kind] for kind in kinds if kind in known), None)
     if names is None:
         raise ValueError(
             f"transformers has no image processor for {type(model).__name__}: pass processor=, for"
