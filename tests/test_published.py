@@ -160,7 +160,7 @@ def test_open_clip_gets_the_activation_that_its_weights_were_trained_with(
     monkeypatch, name, tag, quick
 ):
     calls = []
-    monkeypatch.setattr("xai_utils.models.hub_answers", lambda: True)
+    monkeypatch.setattr("xai_utils.models.fetch.hub_answers", lambda: True)
     monkeypatch.setattr(
         "open_clip.create_model", lambda *a, **options: calls.append(options) or open_clip.nowhere
     )

@@ -1,20 +1,16 @@
 """`load_model` by name, `wrap` for what you bring."""
 
-import difflib
-import logging
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
-import huggingface_hub
 import torch
-from huggingface_hub import constants as hub
 
 from ..types import DualEncoder, ImageEncoder
 from .bring import wrap
 from .clip import wrap_open_clip
 from .embedded import conse_lite0, efficientnet_lite0, vit_stamps
-from .published import CARRIED, CHECKPOINTS, PAPER_NAMES, one_line, published, weight_file
+from .fetch import check_tag, from_file, from_hub, known, seeded
+from .hf import load_transformers
+from .published import CARRIED, CHECKPOINTS, PAPER_NAMES, published, weight_file
 from .strategies import NAMES as STRATEGY_NAMES
 from .strategies import strategy_encoder
 from .vision import wrap_timm
@@ -31,18 +27,19 @@ __all__ = ["EMBEDDED", "load_model", "rescaled", "wrap"]
 
 def load_model(
     name: str, *, pretrained: str | None = None, device=None
-) -> DualEncoder | ImageEncoder:
+) -> DualEncoder | ImageEncoder | TextEncoder:
     """A model by name.
 
     name        "conse-lite0", "vit-stamps" (dual encoders), "efficientnet-lite0" (image encoder
                 with a head), "vit-mini-dino" and the like, see models/strategies.py,
-                "open_clip/NAME", "timm/NAME", or one of the papers' own, see models/published.py:
+                "open_clip/NAME", "timm/NAME", "transformers/FOLDER-OR-NAME" in the hub's format, or
+                one of the papers' own, see models/published.py:
                 "clip-vit-b-32" (dual encoder), "vgg16", "resnet50", "vit-b-16", "dino-vit-b-16",
                 "dino-resnet50", "dinov2-vit-b-14", "beit-base", "barlow-twins-resnet50",
                 "swav-resnet50", "ibot-vit-b-16", "ibot-vit-s-16"
     pretrained  open_clip's tag ("openai"); for timm "yes" loads its weights. None: random weights
-                (seed 0), but for the papers' and strategies' names the trained ones. "random":
-                random weights for all of these
+                (seed 0), but for transformers and the papers' and strategies' names the trained
+                ones. "random": random weights for all of these
     device      None: the GPU if there is one, else the CPU
     Raises ValueError for a name or tag that is not known, FileNotFoundError where weights or a
     tokenizer cannot be had.
@@ -61,6 +58,8 @@ def load_model(
     if name in STRATEGY_NAMES:
         check_tag(name, pretrained)
         return strategy_encoder(name, device, untrained=pretrained == "random")
+    if kind == "transformers":
+        return load_transformers(inner, pretrained, device)
     pretrained = None if pretrained == "random" else pretrained
     if kind == "open_clip":
         return load_open_clip(inner, pretrained, device)
@@ -68,16 +67,8 @@ def load_model(
         return load_timm(inner, pretrained, device)
     raise ValueError(
         f"unknown model {name!r}: one of {', '.join([*EMBEDDED, *STRATEGY_NAMES, *PAPER_NAMES])},"
-        " open_clip/NAME or timm/NAME"
+        " open_clip/NAME, timm/NAME or transformers/FOLDER-OR-NAME"
     )
-
-
-def check_tag(name, pretrained):
-    if pretrained not in (None, "random"):
-        raise ValueError(
-            f'pretrained must be None (the trained weights) or "random" for {name}, got'
-            f" {pretrained!r}"
-        )
 
 
 def load_paper(name, pretrained, device):
@@ -141,83 +132,3 @@ def load_timm(name, pretrained, device, paper=None, **options):
     ):
         model = timm.create_model(name, pretrained=pretrained is not None, **options)
     return wrap_timm(model.to(device), paper or f"timm/{name}")
-
-
-def known(name, names, library):
-    if name not in names:
-        near = difflib.get_close_matches(name, names, 3) or list(names)[:3]
-        raise ValueError(f"{library} has no model {name!r}; near to it: {', '.join(near)}")
-
-
-@contextmanager
-def from_hub(what: str, paper: str | None = None, asks: bool = True):
-    """One message for the many ways in which a hub cannot be reached; no log beside it, nor that
-    weights are random as asked.
-
-    Where the hub does not answer at once only its cache is asked: its client would try again and
-    again for most of a minute.
-    """
-    before, offline = logging.root.manager.disable, hub.HF_HUB_OFFLINE
-    logging.disable(logging.ERROR)
-    hub.HF_HUB_OFFLINE = offline or (asks and not hub_answers())
-    try:
-        yield
-    except (
-        OSError,
-        RuntimeError,
-        httpx.HTTPError,
-    ) as error:  # what the hub libraries and open_clip make of it
-        hint = "with a network it is fetched once and kept (HF_HOME names the folder)"
-        if paper:
-            what = f"{paper} ({what})"
-            hint += (
-                f"; or put the hub's .safetensors file at {weight_file(paper)} (XAI_WEIGHTS names"
-                " the folder)"
-            )
-        raise FileNotFoundError(
-            f"cannot get {what} from {hub_of(paper)}: {hint}. {one_line(error)}"
-        ) from error
-    finally:
-        hub.HF_HUB_OFFLINE = offline
-        logging.disable(before)
-
-
-def hub_answers() -> bool:
-    try:
-        huggingface_hub.get_session().head(hub.ENDPOINT, timeout=5)
-    except Exception:  # of whichever HTTP library the hub's client is built on
-        return False
-    return True
-
-
-def hub_of(paper: str | None) -> str:
-    """Where a hub keeps the weights of a paper's name."""
-    if paper is None:
-        return "its hub"
-    import open_clip
-    import timm
-
-    row = CARRIED[paper]
-    if row.library == "open_clip":
-        repository = open_clip.get_pretrained_cfg(row.model, row.tag)["hf_hub"].strip("/")
-        return f"{hub.ENDPOINT}/{repository}"
-    return f"{hub.ENDPOINT}/{timm.models.get_pretrained_cfg(row.model).hf_hub_id}"
-
-
-@contextmanager
-def from_file(file: str, what: str):
-    """One message for the many ways in which a file of weights can be wrong."""
-    try:
-        yield
-    except Exception as error:  # whatever safetensors, torch, timm and open_clip say of it
-        raise ValueError(
-            f"{file} does not hold the weights of {what}: {one_line(error)}"
-        ) from error
-
-
-@contextmanager
-def seeded():
-    """Random weights that are the same every time, without touching the caller's random state."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield

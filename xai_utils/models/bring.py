@@ -9,7 +9,7 @@ from ..checks import check_number
 from ..images import image_transform
 from ..types import DualEncoder, ImageEncoder, Parts, TextEncoder
 from .clip import wrap_open_clip
-from .hf_text import text_encoder
+from .hf import wrap_transformers
 from .layout import bare
 from .torchvision_models import is_torchvision, wrap_torchvision
 from .vision import is_timm, wrap_timm
@@ -20,6 +20,7 @@ def wrap(
     model,
     *,
     tokenizer=None,
+    processor=None,
     name: str | None = None,
     image_size: int | tuple[int, int] | None = None,
     transform=None,
@@ -33,9 +34,12 @@ def wrap(
 
     model       an open_clip model (give `tokenizer`): a DualEncoder; a timm model or a torchvision
                 classifier: an ImageEncoder with splits and, if it classifies, a head; a
-                transformers BERT (give `tokenizer`): a TextEncoder; any other nn.Module or function
-                (B, 3, H, W) -> (B, D): an ImageEncoder without splits, unless `parts` says how it
-                is built up. docs/encoders.md has the table
+                transformers model: by its sides an ImageEncoder, a TextEncoder (give `tokenizer`)
+                or a DualEncoder (give `tokenizer`); any other nn.Module or function (B, 3, H, W) ->
+                (B, D): an ImageEncoder without splits, unless `parts` says how it is built up.
+                docs/encoders.md has the table
+    processor   of a transformers model with an image side: its image processor, for mean and
+                standard deviation; None: the library's defaults for that type of model
     mean, std   what the model's pictures are normalised with, three numbers each; None: the
                 library's own, for modules and functions 0 and 1
     transform   PIL -> (3, H, W); None: resize and crop to the model's size, normalise
@@ -52,12 +56,13 @@ def wrap(
     check_wrap(name, image_size, transform, mean, std, parts, tokens)
     if isinstance(model, (ImageEncoder, TextEncoder, DualEncoder)):
         given = dict(tokenizer=tokenizer, name=name, image_size=image_size, transform=transform)
-        refuse("an encoder, which is wrapped already,", **given, device=device, mean=mean, std=std)
+        given |= dict(processor=processor, device=device, mean=mean, std=std)
+        refuse("an encoder, which is wrapped already,", **given)
         return model
     model = bare(model)
-    wrapper = library_wrapper(model, tokenizer)
+    wrapper = library_wrapper(model, tokenizer, processor)
     if wrapper is None:
-        refuse("a module or function of images", tokenizer=tokenizer)
+        refuse("a module or function of images", tokenizer=tokenizer, processor=processor)
         return wrap_callable(
             model,
             name=name,
@@ -78,28 +83,21 @@ def library_of(model) -> str:
     return type(model).__module__.split(".")[0]
 
 
-def library_wrapper(model, tokenizer):
+def library_wrapper(model, tokenizer, processor):
     """A function of `name` that wraps a model of a library that the kit knows, else None."""
     if library_of(model) == "open_clip" and hasattr(model, "encode_text"):
+        refuse("an open_clip model", processor=processor)
         if tokenizer is None:
             raise ValueError(
                 "wrap needs tokenizer= for an open_clip model: open_clip.get_tokenizer(NAME)"
             )
         return lambda name: wrap_open_clip(model, tokenizer, name or "open_clip")
-    if (
-        library_of(model) == "transformers"
-        and hasattr(model, "embeddings")
-        and hasattr(getattr(model, "encoder", None), "layer")
-    ):
-        if tokenizer is None:
-            raise ValueError(
-                "wrap needs tokenizer= for a text model:"
-                " transformers.AutoTokenizer.from_pretrained(...)"
-            )
-        return lambda name: text_encoder(model, tokenizer, name=name or "text")
+    if any(c.__name__ == "PreTrainedModel" for c in type(model).__mro__):
+        given = dict(tokenizer=tokenizer, processor=processor)
+        return lambda name: wrap_transformers(model, name=name, **given)
     for known, wrap_it in ((is_timm, wrap_timm), (is_torchvision, wrap_torchvision)):
         if known(model):
-            refuse("a model of images", tokenizer=tokenizer)
+            refuse("a model of images", tokenizer=tokenizer, processor=processor)
             return lambda name: wrap_it(model, name)
     if not callable(model) or isinstance(model, type):
         raise TypeError(f"model must be a model or a function, got {model!r}")
