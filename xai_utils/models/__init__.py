@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from ..types import DualEncoder, ImageEncoder
+from ..types import DualEncoder, ImageEncoder, TextEncoder
 from .bring import wrap
 from .clip import wrap_open_clip
 from .embedded import conse_lite0, efficientnet_lite0, vit_stamps
