@@ -36,17 +36,20 @@ SMALL = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=3, num_atte
 # --- tokenizers made on the spot
 
 
-def trained(kind: str, front: bool = True, behind: bool = True, **options):
-    """A small tokenizer: "bytes" as RoBERTa's, "pieces" as T5's and Gemma's; ids of <s>, <pad>,
-    </s>, <unk> are 0 to 3."""
-    marks = ["<s>", "<pad>", "</s>", "<unk>"]
+MARKS = ["<s>", "<pad>", "</s>", "<unk>"]
+
+
+@cache
+def vocabulary(kind: str) -> str:
+    """A small tokenizer: "bytes" as RoBERTa's, "pieces" as T5's and Gemma's; ids of MARKS are 0 to
+    3."""
     if kind == "bytes":
         t = Tokenizer(models.BPE(unk_token="<unk>"))
         t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         t.decoder = decoders.ByteLevel()
         letters = pre_tokenizers.ByteLevel.alphabet()
         trainer = trainers.BpeTrainer(
-            vocab_size=400, special_tokens=marks, initial_alphabet=letters
+            vocab_size=400, special_tokens=MARKS, initial_alphabet=letters
         )
         t.train_from_iterator(["a photo of two dogs and a zebra"] * 5, trainer)
     else:
@@ -54,8 +57,14 @@ def trained(kind: str, front: bool = True, behind: bool = True, **options):
         t.normalizer = normalizers.Lowercase()
         t.pre_tokenizer = pre_tokenizers.Metaspace()
         t.decoder = decoders.Metaspace()
-        trainer = trainers.UnigramTrainer(vocab_size=120, special_tokens=marks, unk_token="<unk>")
+        trainer = trainers.UnigramTrainer(vocab_size=120, special_tokens=MARKS, unk_token="<unk>")
         t.train_from_iterator(LINES * 20, trainer)
+    return t.to_str()
+
+
+def trained(kind: str, front: bool = True, behind: bool = True, **options):
+    """One of these with special tokens in front of and behind a text."""
+    t = Tokenizer.from_str(vocabulary(kind))
     single = " ".join(["<s>"] * front + ["$A"] + ["</s>"] * behind)
     t.post_processor = processors.TemplateProcessing(
         single=single, special_tokens=[("<s>", 0), ("</s>", 2)]
@@ -393,9 +402,9 @@ def test_a_clip_gives_the_same_maps_from_both_libraries():
     one, other = same_weights()
     target = torch.randn(3, 12, generator=torch.Generator().manual_seed(0))
     for method in (nib, lambda *a, **k: m2ib(*a, seed=0, **k)):
-        a, b = (method(e, TEXTS, target, steps=10, layer=2) for e in (one, other))
+        a, b = (method(e, TEXTS, target, steps=10, layer=0) for e in (one, other))
         assert torch.allclose(a.map, b.map, rtol=1e-4, atol=1e-4, equal_nan=True)
-        assert a.tokens == b.tokens and a.map.nanmean().abs() > 1e-4
+        assert a.tokens == b.tokens and a.map.nan_to_num().abs().max() > 0.01
 
 
 # --- kinds of tokenizer
@@ -485,8 +494,8 @@ def test_a_text_that_is_cut_says_so_once(name, limit):
     texts = ["a cat", "cat " * 600]
     with pytest.warns(UserWarning) as seen:
         h = encoder(texts)
-    length = {"SigLIP": len(encoder.tokenize.encode.tokenizer(texts[1])["input_ids"])}
-    lost = length.get(name, 602) - limit
+    pieces = trained("pieces", front=False)(texts[1])["input_ids"]
+    lost = (len(pieces) if name == "SigLIP" else 602) - limit
     assert len(seen) == 1 and f"texts[1] loses {lost} tokens" in str(seen[0].message)
     assert "texts[0]" not in str(seen[0].message)
     with warnings.catch_warnings():
@@ -557,9 +566,11 @@ def test_a_tokenizer_of_another_vocabulary_is_refused_at_once():
     with pytest.raises(ValueError, match="tokenizer does not fit the model: CLIP reads"):
         text_encoder(seeded(clip())[0], trained("bytes"))
     more = trained("bytes")
-    more.add_tokens([f"word{i}" for i in range(60)])
-    with pytest.raises(ValueError, match=r"gives texts\[1\] the id 4"):
-        text_encoder(model, more)(["a cat", "word59"])
+    more.add_tokens([f"word{i}" for i in range(300)])
+    with pytest.raises(
+        ValueError, match=r"gives texts\[1\] the id \d\d\d, and the model knows 420"
+    ):
+        text_encoder(model, more)(["a cat", "word299"])
     with pytest.raises(TypeError, match="tokenizer must be a transformers tokenizer, got function"):
         text_encoder(model, readable)
 

@@ -211,7 +211,8 @@ class Whole:
         padded = self.family is not None and self.family.sees_padding
         mask = {} if padded else dict(attention_mask=valid.long())
         if hasattr(self.model, "get_text_features"):
-            return self.finish(self.model.get_text_features(input_ids=ids, **mask).pooler_output)
+            out = self.model.get_text_features(input_ids=ids, **mask)
+            return self.finish(getattr(out, "pooler_output", out))
         out = self.model(input_ids=ids, **mask)
         if self.family is None or self.family.read is mean_token:
             return self.finish(mean_token(out.last_hidden_state, valid))

@@ -14,6 +14,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 PROBE = ["a photo of a cat", "cat"]  # what an encoder is tried with: two texts of unlike length
 LARGEST = "largest id"  # a text ends at the largest of its ids, as the first CLIP reads it
+BLANK = "\u2423"  # how a token of nothing but white space is shown
 INVISIBLE = {"\u115f", "\u1160", "\u2800", "\u3164", "\uffa0"}  # letters by name that show nothing
 
 
@@ -54,7 +55,8 @@ class Tokenize:
         texts = list(texts)
         rows, lost = self.encode(texts)
         for i, (text, row) in enumerate(zip(texts, rows)):
-            if not visible(text) or self.never.issuperset(self.own(row)):
+            own = [k for k in self.own(row) if k not in self.never]
+            if not visible(text) or all(word == BLANK for word in self.spell(own)):
                 raise ValueError(f"texts[{i}] has no words for this tokenizer, got {text!r}")
             if max(row) >= self.size:
                 raise ValueError(
@@ -135,7 +137,7 @@ class EncodeCalled:
     end: int | str
 
     def __call__(self, texts: list[str]) -> tuple[list[list[int]], list[int]]:
-        rows = [ended(row, self.end) for row in self.tokenizer(texts).tolist()]
+        rows = [ended(row, self.end) for row in torch.as_tensor(self.tokenizer(texts)).tolist()]
         if not hasattr(self.tokenizer, "encode"):
             return rows, [0] * len(rows)
         return rows, [len(self.tokenizer.encode(t)) + 2 - len(r) for t, r in zip(texts, rows)]
@@ -244,7 +246,7 @@ def from_alphabet(token: str) -> bytes:
 
 def readable(tokens: list[bytes]) -> list[str]:
     """What each token shows. Of a character spread over k tokens the i-th shows "x i/k"; white
-    space alone shows as "\u2423"."""
+    space alone shows as BLANK."""
     data = b"".join(tokens)
     owner = [i for i, token in enumerate(tokens) for _ in token]
     shown, at = [""] * len(tokens), 0
@@ -254,7 +256,7 @@ def readable(tokens: list[bytes]) -> list[str]:
         for k, i in enumerate(parts, 1):
             shown[i] += character if len(parts) == 1 else f" {character} {k}/{len(parts)}"
         at += size
-    return [text.strip() or "\u2423" for text in shown]
+    return [text.strip() or BLANK for text in shown]
 
 
 def first_character(data: bytes) -> tuple[str, int]:
