@@ -4,15 +4,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import families
+import planted
+import test_hf_image
+import test_text_encoders
 from torch import nn
 
 from xai_utils.models import wrap
 from xai_utils.models.attention import attention_blocks
 from xai_utils.models.clip import OPEN_CLIP_LAYOUT, image_parts
+from xai_utils.models.hf_image import LAYOUT, is_dual
+from xai_utils.models.hf_text import FAMILIES, text_encoder
 from xai_utils.models.layout import Layout
 from xai_utils.models.timm_families import NO_SPLIT, TIMM_LAYOUT
 from xai_utils.models.torchvision_models import TORCHVISION_LAYOUT
-from xai_utils.types import ImageEncoder
+from xai_utils.types import Encoder, ImageEncoder
 
 FILE = Path(__file__).parents[1] / "docs" / "encoders.md"
 COLUMNS = "library", "family", "wrap", "split", "attention", "text"
@@ -27,7 +32,7 @@ vector that enters the classifier, `head` is the classifier, and `split(layer)` 
 - **split**: what the latents are, tokens (B, T, width) or maps (B, C, h, w); or why there is no
   split. A single model can still differ from its family: `encoder.no_split` then says in what
 - **attention**: whether the methods that read attention work, such as `chefer` and `legrad`
-- **text**: whether there is a text encoder beside the image encoder
+- **text**: whether there is a text encoder beside the image encoder, or alone
 
 A model that is not in the table, or one without a split, can be described by `Parts` of its own.
 DataParallel, DistributedDataParallel, averaged and compiled models are taken out of their wrapper.
@@ -56,9 +61,37 @@ def open_clip_rows() -> Iterator[tuple[str, ...]]:
     yield "open_clip", "TimmModel", WITH_TEXT, "as timm's", "as timm's", "yes"
 
 
-# The tables of other libraries go here, a function each that yields rows of COLUMNS:
-# transformers' image models from models/hf_image.py, its text models from models/hf_text.py.
-LIBRARIES = [timm_rows, torchvision_rows, open_clip_rows]
+def transformers_image_rows() -> Iterator[tuple[str, ...]]:
+    built = {}
+    for name in test_hf_image.MODELS:
+        encoder = test_hf_image.encoder_of(name)
+        tower = test_hf_image.model_of(name)
+        kinds = {type(m).__name__ for m in tower.modules()} & set(LAYOUT)
+        built |= {kind: (encoder, is_dual(tower)) for kind in kinds - set(built)}
+    for family in sorted(LAYOUT, key=str.lower):
+        encoder, dual = built[family]
+        cut = "tokens" if encoder.tokens else "maps"
+        seen, text = readable(encoder), "yes" if dual else "no"
+        yield "transformers", family, WITH_TEXT if dual else ALONE, cut, seen, text
+
+
+def transformers_text_rows() -> Iterator[tuple[str, ...]]:
+    built = {}
+    for name in test_text_encoders.MODELS:
+        model, tokenizer = planted.seeded(test_text_encoders.MODELS[name][0])
+        tower = getattr(model, "text_model", model)
+        built.setdefault(type(tower).__name__, text_encoder(model, tokenizer, name=name))
+    for family in sorted(FAMILIES, key=str.lower):
+        yield "transformers", family, WITH_TEXT, "tokens", readable(built[family]), "alone"
+
+
+LIBRARIES = [
+    timm_rows,
+    torchvision_rows,
+    open_clip_rows,
+    transformers_image_rows,
+    transformers_text_rows,
+]
 
 
 def latents(layout: Layout) -> str:
@@ -69,8 +102,12 @@ def attention(layout: Layout | None, build) -> str:
     """Whether attention can be read from a member of the family, told by trying."""
     if layout is None or not layout.tokens:
         return "no"
+    return readable(build())
+
+
+def readable(encoder: Encoder) -> str:
     try:
-        attention_blocks(build())
+        attention_blocks(encoder)
     except ValueError:
         return "no"
     return "yes"

@@ -298,6 +298,7 @@ OWN = {
     "wrap": dict(
         model=[None, 3, "resnet18", torch.nn.Linear, [1]],
         tokenizer=["bert", 3, planted.tokenizer],
+        processor=["clip", 3],
         name=[3, ["a"]],
         image_size=[0, -1, 1.5, (32,), (32, 0), (1, 2, 3), "32", True, (32, nan)],
         transform=[3, "resize"],
@@ -475,7 +476,7 @@ def test_there_are_many():
 
 
 ALSO = {  # parameters that an error may call by what they are to the user
-    "inputs": ("images", "inputs", "map"),
+    "inputs": ("images", "inputs", "map", "others"),
     "others": ("masks", "others"),
     "regions": ("masks", "regions"),
     "statistics": ("statistics",),
@@ -483,7 +484,7 @@ ALSO = {  # parameters that an error may call by what they are to the user
     "counts": ("counts",),
     "model": ("model", "unknown model", "encoder"),
     "name": ("name", "model"),
-    "dataset": ("dataset", "data set"),
+    "dataset": ("dataset", "photos"),
     "rate": ("rate",),
 }
 

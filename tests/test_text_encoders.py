@@ -189,6 +189,7 @@ MODELS = {  # name -> a model with its tokenizer, and the library's own embeddin
     "BERT": (bert(), mean_pooled),
     "BERT, eager": (bert(attn_implementation="eager"), mean_pooled),
     "BERT, decoder": (bert(is_decoder=True), mean_pooled),
+    "CamemBERT": (roberta_like(hf.CamembertModel, hf.CamembertConfig), mean_pooled),
     "Chinese CLIP": (chinese_clip, features),
     "CLIP": (clip(), features),
     "CLIP, old end": (clip(eos_token_id=2), features),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+from ..checks import is_finite
 from ..types import ImageEncoder, Parts
 from .wrapping import chain, probe_image
 
@@ -219,6 +220,8 @@ def output_of(model: nn.Module, probe: Tensor, unpooled: str, refused: str = "")
 def check_output(h, model: nn.Module, advice: str) -> Tensor:
     """The embedding (B, D) of one picture; ValueError for anything else, with advice."""
     if isinstance(h, Tensor) and h.ndim == 2:
+        if not is_finite(h):
+            raise ValueError(f"model {type(model).__name__} returned NaN or infinite values")
         return h
     got = tuple(h.shape) if isinstance(h, Tensor) else type(h).__name__
     raise ValueError(
