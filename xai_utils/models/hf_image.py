@@ -1,4 +1,7 @@
-"""Image models of Hugging Face transformers: the towers of CLIP and SigLIP, ViTs and CNNs."""
+"""Image models of Hugging Face transformers: the towers of CLIP and SigLIP, ViTs and CNNs.
+
+A new architecture is a row of LAYOUT.
+"""
 
 import copy
 from collections.abc import Callable
@@ -215,12 +218,8 @@ def embedding(model, tower, layout, inputs, probe, steps):
     if isinstance(getattr(model, "classifier", None), nn.Module):
         bare = copy.copy(model)  # the same modules, but for the last
         bare._modules = {**model._modules, "classifier": nn.Identity()}
-        whole = pieces.Whole(bare, inputs, "logits")
-        return (
-            whole,
-            layout and steps(layout.classed),
-            model.classifier if model.num_labels else None,
-        )
+        head = model.classifier if model.num_labels else None
+        return pieces.Whole(bare, inputs, "logits"), layout and steps(layout.classed), head
     output = model(**inputs(probe))
     for field, more in [("image_embeds", project), ("pooler_output", [])]:
         if output.get(field) is not None:
