@@ -6,11 +6,11 @@ model = xu.load_model("conse-lite0")
 """
 
 from .cases import Cases, cases
-from .data import Dataset, Sample, load_dataset
+from .data import Dataset, Sample, Thing, load_dataset
 from .evaluate import evaluate, summarise
 from .models import load_model, wrap
 from .scoring import explain, score
-from .types import Attribution, DualEncoder, ImageEncoder, Split, TextEncoder
+from .types import Attribution, DualEncoder, ImageEncoder, Parts, Split, TextEncoder
 
 __all__ = [
     "Attribution",
@@ -18,9 +18,11 @@ __all__ = [
     "Dataset",
     "DualEncoder",
     "ImageEncoder",
+    "Parts",
     "Sample",
     "Split",
     "TextEncoder",
+    "Thing",
     "cases",
     "evaluate",
     "explain",

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .batching import row_groups
-from .checks import check_number, check_seed
+from .checks import check_counts, check_seed
 from .data import Sample, load_dataset
 from .match import match
 from .metrics.base import SIDES
@@ -127,7 +127,7 @@ def cases(
     model = load_model(model) if isinstance(model, str) else model
     check_task(model, modality, target)
     if n is not None:
-        check_number("n", n, 1, integer=True)
+        check_counts(n=n)
     check_seed(seed)
     dataset = checked_dataset(dataset, n)
     count = len(dataset) if n is None else min(n, len(dataset))

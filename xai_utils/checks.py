@@ -79,6 +79,29 @@ def wanted_number(low: float, high: float, integer: bool, above: bool) -> str:
     return f"{kind} {'above' if above else 'of at least'} {low}"
 
 
+def check_counts(**values: int) -> None:
+    """Integers of at least 1, by their names."""
+    for name, value in values.items():
+        check_number(name, value, 1, integer=True)
+
+
+def check_positive(**values: float) -> None:
+    """Numbers above 0, by their names."""
+    for name, value in values.items():
+        check_number(name, value, 0, above=True)
+
+
+def check_not_negative(**values: float) -> None:
+    """Numbers of at least 0, by their names."""
+    for name, value in values.items():
+        check_number(name, value, 0)
+
+
+def given(**values) -> dict:
+    """Those that are not None."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def check_seed(value: int, name: str = "seed") -> None:
     check_number(name, value, 0, 2**32 - 1, integer=True)
 

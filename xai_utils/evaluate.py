@@ -25,7 +25,7 @@ from .cases import (
     name_of_set,
     things_of,
 )
-from .checks import check_number
+from .checks import check_counts, check_number
 from .keys import code_key, describe, model_key, sample_key
 from .models import load_model
 from .rehearsal import rehearse
@@ -102,7 +102,7 @@ def evaluate(
     loaded = worker_model(model) if isinstance(model, str) else model
     check_task(loaded, modality, target)
     check_metrics(labelled, modality, masks=True, others=target == "things")
-    check_number("batch", batch, 1, integer=True)
+    check_counts(batch=batch)
     check_number("seed", seed, 0, integer=True)
     dataset = checked_dataset(dataset)
     task = dict(modality=modality, target=target, seed=seed, dataset=name_of_set(dataset))

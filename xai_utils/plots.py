@@ -16,7 +16,7 @@ import torch
 from matplotlib.figure import Figure
 
 from .cases import Cases
-from .checks import check_finite, check_flag, check_number
+from .checks import check_counts, check_finite, check_flag, check_positive
 from .images import ROUNDING, check_mask, fit, rgb
 from .types import Attribution, ImageEncoder
 
@@ -69,7 +69,7 @@ def panels(
     Raises ValueError or TypeError, naming the cell, for what cannot be drawn as it was meant.
     """
     cells, limits = checked_rows(rows), check_limits(limits)
-    check_number("side", side, 0, above=True)
+    check_positive(side=side)
     check_flag("overlay", overlay)
     columns = max(map(len, cells))
     signs = signs_of(signed, columns)
@@ -248,8 +248,8 @@ def gallery(maps: dict, cases, *, blocks: int = 1, side: float = 1.0) -> Figure:
     largest value; a signed one from blue to red, up to the 99th percentile of its sizes, 0 grey.
     """
     check_gallery(maps, cases)
-    check_number("blocks", blocks, 1, integer=True)
-    check_number("side", side, 0, above=True)
+    check_counts(blocks=blocks)
+    check_positive(side=side)
     lines, letters = -(-len(maps) // blocks), 7 if side < 1 else 9
     size = (blocks * (side * len(cases) + 0.9), side * (lines + 1) + 0.3)
     fig = plt.figure(figsize=size, layout="constrained")
@@ -308,7 +308,7 @@ def words(
     """
     check_flag("signed", signed)
     if width is not None:
-        check_number("width", width, 0, above=True)
+        check_positive(width=width)
     scores = scores_of(rows, tokens)
     low, high = check_limits(limits) or common_limits([scores], signed)
     shades = colours(signed).with_extremes(bad="0.9")
@@ -403,7 +403,7 @@ def mask_panels(masks, titles, *, unit="mask value", side: float = 1.3) -> Figur
         raise ValueError(f"titles must hold {len(masks)} titles, one a mask, got {len(titles)}")
     if any(m.min() < -ROUNDING or m.max() > 1 + ROUNDING for m in masks):
         raise ValueError("masks must lie in [0, 1]")
-    check_number("side", side, 0, above=True)
+    check_positive(side=side)
     fig, axes = plt.subplots(
         1, len(masks), figsize=(side * len(masks) + 0.6, side + 0.4), squeeze=False
     )

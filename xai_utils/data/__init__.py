@@ -1,6 +1,6 @@
 """`load_dataset`: photos, stamps and scenes, made from what package registries carry."""
 
-from ..checks import check_choice, check_number, check_seed
+from ..checks import check_choice, check_counts, check_seed
 from . import photos, scenes, stamps
 from .debian import DataMissing
 from .pairs import mismatched, thirds
@@ -51,7 +51,7 @@ def load_dataset(
     check_choice("split", split, SPLITS)
     check_seed(seed)
     if n is not None:
-        check_number("n", n, 1, integer=True)
+        check_counts(n=n)
     known = ("objects", "stamps") if name in ("scenes", "copies") else ()
     if unknown := sorted(set(options) - set(known)):
         raise ValueError(f"{name} takes no {', '.join(unknown)}")

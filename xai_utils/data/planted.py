@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from ..checks import check_number
+from ..checks import check_counts
 from .samples import Sample, Thing
 
 MARGIN = 4  # pixels between a planted item and the border
@@ -26,7 +26,7 @@ def plant(sample: Sample, item: Sample, *, side: int = 64) -> Sample:
     if not item.things or item.things[0].mask is None:
         raise ValueError(f"item must have a thing with an exact mask, {item.id} has none")
     thing, (width, height) = item.things[0], sample.image.size
-    check_number("side", side, 1, integer=True)
+    check_counts(side=side)
     if side > min(width, height) - 2 * MARGIN:
         raise ValueError(
             f"side must lie in 1..{min(width, height) - 2 * MARGIN} for a picture of"

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from ..checks import check_choice, check_number
+from ..checks import check_choice, check_counts, check_number
 from ..types import DualEncoder, ImageEncoder
 from .cache import prepared
 from .samples import Dataset, Sample
@@ -27,7 +27,7 @@ def recognised(model: DualEncoder, *, split: str = "test", top: int = 5) -> list
     if not isinstance(model, DualEncoder):
         raise TypeError(f"model must be a dual encoder, got {type(model).__name__}")
     check_choice("split", split, SPLITS)
-    check_number("top", top, 1, integer=True)
+    check_counts(top=top)
     rows, shown = table(), stamps(split, 0, None)
     captions = sorted({row["caption"] for row in rows})
     key = hashlib.sha256(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..arguments import check_call
 from ..batching import row_groups
-from ..checks import check_flag, check_number, check_seed
+from ..checks import check_flag, check_number, check_positive, check_seed
 from ..types import Attribution, Encoder
 from .base import method
 from .bottleneck import optimise_gates, own_noise
@@ -177,7 +177,7 @@ def check_options(f, g, counts: dict, positive: dict, clip) -> None:
     for name, value in positive.items():
         check_number(name, value, 0, above=True)
     if clip is not None:
-        check_number("clip", clip, 0, above=True)
+        check_positive(clip=clip)
     for name, value, names in (
         ("f", f, [*DISTANCES, "cosine"]),
         ("g", g, ["closed", "scaled", *NETWORKS]),

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from ..arguments import check_call
 from ..batching import progress, row_groups
-from ..checks import check_number, check_seed
+from ..checks import check_counts, check_number, check_positive, check_seed
 from ..corruption import REFERENCES, reference_image
 from ..match import match, probabilities
 from ..models.training import loop
 from ..types import Attribution, ImageEncoder
 from .base import method
-from .explainers import Explainer, standard
+from .explainers import Explainer, check_trainable, standard
 from .soft_sort import levels, soft_topk
 
 TAU = 0.1  # temperature of the soft sort; notebook 50 sets others beside it
@@ -71,12 +71,9 @@ def train_explainer(
     noise     scale of the Gumbel noise on the matrix that is sorted
     The reference image changes from step to step: black, the picture's mean, blur.
     """
-    for name, value in dict(s=s, steps=steps, chunk=chunk).items():
-        check_number(name, value, 1, integer=True)
+    check_counts(s=s, steps=steps, batch=batch, chunk=chunk)
     check_number("grid", grid, 2, integer=True)
-    check_number("batch", batch, 1, integer=True)
-    for name, value in dict(tau=tau, lr=lr).items():
-        check_number(name, value, 0, above=True)
+    check_positive(tau=tau, lr=lr)
     check_number("noise", noise, 0)
     check_seed(seed)
     if not isinstance(out, (str, Path)):
@@ -114,23 +111,6 @@ def train_explainer(
         lr=lr,
         seed=seed,
     )
-
-
-def check_trainable(encoder, pictures, batch) -> None:
-    if not isinstance(encoder, ImageEncoder) or encoder.head is None or encoder.parts is None:
-        name = getattr(encoder, "name", encoder)
-        raise ValueError(
-            f"encoder must be an image encoder with blocks and a classifier head, got {name}"
-        )
-    size = encoder.image_size
-    if (
-        not isinstance(pictures, Tensor)
-        or pictures.dtype != torch.uint8
-        or pictures.shape[1:] != (3, *size)
-    ):
-        raise ValueError(f"pictures must be uint8 of shape (n, 3, {size[0]}, {size[1]})")
-    if len(pictures) < batch:
-        raise ValueError(f"pictures must be at least a batch of {batch}, got {len(pictures)}")
 
 
 @method
@@ -176,10 +156,8 @@ def aha(
         )
     check_call(explainer.backbone, inputs, targets, classes=True)
     check_number("refine", refine, 0, integer=True)
-    for name, value in dict(s=s, chunk=chunk).items():
-        check_number(name, value, 1, integer=True)
-    for name, value in dict(tau=tau, lr=lr).items():
-        check_number(name, value, 0, above=True)
+    check_counts(s=s, chunk=chunk)
+    check_positive(tau=tau, lr=lr)
     x = inputs
     with torch.no_grad():
         a = explainer(x.to(explainer.backbone.device), targets.to(explainer.backbone.device)).to(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..arguments import check_call
 from ..batching import row_groups
-from ..checks import check_number
+from ..checks import check_counts, check_number
 from ..match import match
 from ..models.attention import allowed_tokens, attention_blocks
 from ..types import Attribution, Encoder, Latent
@@ -181,7 +181,7 @@ def read(
     """Run `job` on groups of samples at the input of block `first`; it gives (b, 1, T), one score
     per token."""
     inputs, targets = check_call(encoder, inputs, targets, texts=True, classes=True)
-    check_number("chunk", chunk, 1, integer=True)
+    check_counts(chunk=chunk)
     depth = encoder.depth
     if depth:
         check_number("first", first, -depth, depth - 1, integer=True)

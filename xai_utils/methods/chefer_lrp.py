@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..arguments import check_call
 from ..batching import row_groups
-from ..checks import check_number
+from ..checks import check_counts
 from ..match import match
 from ..models.attention import attention_blocks
 from ..models.blocks import Affine, AttentionBlock
@@ -42,7 +42,7 @@ def chefer_lrp(
     for tokens that are pooled by attention.
     """
     inputs, targets = check_call(encoder, inputs, targets, classes=True)
-    check_number("chunk", chunk, 1, integer=True)
+    check_counts(chunk=chunk)
     if targets.ndim != 1:
         raise ValueError(
             f"chefer_lrp needs class targets (B,), got {tuple(targets.shape)}: `chefer` takes"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import check_call
-from ..checks import check_number, check_seed
+from ..checks import check_counts, check_seed
 from ..types import Attribution, Encoder, ImageEncoder, TextEncoder
 from .base import method
 from .masks import upsample
@@ -25,7 +25,7 @@ def random_map(
     the map is (B, T), one N(0, 1) score per token.
     """
     inputs, targets = check_call(encoder, inputs, targets, texts=True, classes=True)
-    check_number("cells", cells, 1, integer=True)
+    check_counts(cells=cells)
     check_seed(seed)
     if isinstance(encoder, TextEncoder):
         tokens = encoder.tokenize(inputs)[2]

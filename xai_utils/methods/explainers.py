@@ -82,6 +82,23 @@ class Explainer(nn.Module):
         )
 
 
+def check_trainable(encoder, pictures, batch) -> None:
+    if not isinstance(encoder, ImageEncoder) or encoder.head is None or encoder.parts is None:
+        name = getattr(encoder, "name", encoder)
+        raise ValueError(
+            f"encoder must be an image encoder with blocks and a classifier head, got {name}"
+        )
+    size = encoder.image_size
+    if (
+        not isinstance(pictures, Tensor)
+        or pictures.dtype != torch.uint8
+        or pictures.shape[1:] != (3, *size)
+    ):
+        raise ValueError(f"pictures must be uint8 of shape (n, 3, {size[0]}, {size[1]})")
+    if len(pictures) < batch:
+        raise ValueError(f"pictures must be at least a batch of {batch}, got {len(pictures)}")
+
+
 def standard(a: Tensor) -> Tensor:
     """Scores (B, N) with mean 0 and spread 1 in each row: only their order counts, and the
     temperature has a meaning."""

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import check_call
-from ..checks import check_flag, check_number
+from ..checks import check_counts, check_flag
 from ..types import Attribution, Encoder, TextEncoder
 from .base import method
 from .gradients import finished, gradient, unit
@@ -38,7 +38,7 @@ def grad_cam(
     Class and end tokens are left out of the mean, as they are out of the map: the paper knows none.
     """
     inputs, targets = check_call(encoder, inputs, targets, texts=True, classes=True)
-    check_number("chunk", chunk, 1, integer=True)
+    check_counts(chunk=chunk)
     check_flag("pool", pool)
     if layer is None:
         is_cnn = not isinstance(encoder, TextEncoder) and encoder.tokens is None

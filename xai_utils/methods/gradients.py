@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ..arguments import check_call
 from ..batching import progress, row_groups
-from ..checks import check_number
+from ..checks import check_counts, check_positive
 from ..match import match
 from ..types import Attribution, Encoder, Split, TextEncoder
 from .base import method
@@ -53,7 +53,7 @@ def integrated_gradients(
     of block 0. Not captum's own function, whose batches mix samples, so that rounding would depend
     on the company; tests compare the two.
     """
-    check_number("steps", steps, 1, integer=True)
+    check_counts(steps=steps)
     split, z = start(encoder, inputs, targets, chunk)
     b, targets, points = blank(encoder, inputs, z), targets.to(z.device), steps + 1
     scores, similarity = torch.zeros_like(z), torch.zeros(len(z), points, device=z.device)
@@ -120,8 +120,8 @@ def mfaba(
     x in a box; a cosine has no class, so neither is done. In the NIB repository a text's steps go
     to the embedding table, so that repeated words share a score; not here.
     """
-    check_number("steps", steps, 1, integer=True)
-    check_number("rate", rate, 0, above=True)
+    check_counts(steps=steps)
+    check_positive(rate=rate)
     split, z = start(encoder, inputs, targets, chunk, layer)
     x, scores, targets = z, torch.zeros_like(z), targets.to(z.device)
     for _ in progress(range(steps), "MFABA"):
@@ -150,7 +150,7 @@ def start(
     0.
     """
     inputs, targets = check_call(encoder, inputs, targets, texts=True, classes=True)
-    check_number("chunk", chunk, 1, integer=True)
+    check_counts(chunk=chunk)
     if layer is not None or isinstance(encoder, TextEncoder):
         split = encoder.split(layer or 0)
         return split, split.prefix(inputs)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import check_call
-from ..checks import check_finite, check_number, check_seed
+from ..checks import check_counts, check_finite, check_not_negative, check_positive, check_seed
 from ..types import Attribution, Encoder, ImageEncoder
 from .base import method
 from .bottleneck import log_match, optimise_gates, own_noise, real_elements
@@ -60,12 +60,10 @@ def iba(
     the weights that lie inside; the authors' code pads by reflection.
     """
     inputs, targets = check_call(encoder, inputs, targets, texts=True, classes=True)
-    for name, value in dict(steps=steps, copies=copies, chunk=chunk).items():
-        check_number(name, value, 1, integer=True)
+    check_counts(steps=steps, copies=copies, chunk=chunk)
     beta = beta if beta is not None else 10.0 if targets.ndim == 1 else 1.0
-    check_number("lr", lr, 0, above=True)
-    for name, value in dict(beta=beta, smooth=smooth).items():
-        check_number(name, value, 0)
+    check_positive(lr=lr)
+    check_not_negative(beta=beta, smooth=smooth)
     check_seed(seed)
     if statistics is not None:
         check_statistics(statistics)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..arguments import check_call
 from ..batching import progress, row_groups
-from ..checks import check_flag, check_number, check_seed
+from ..checks import check_counts, check_flag, check_not_negative, check_positive, check_seed
 from ..match import match
 from ..types import Attribution, ImageEncoder
 from .base import check_slope, method
@@ -58,12 +58,9 @@ def ibisa(
     well. The regularisers are P-IBISA's.
     """
     inputs, targets = check_call(encoder, inputs, targets, classes=True)
-    for name, value in dict(masks=masks, steps=steps, chunk=chunk).items():
-        check_number(name, value, 1, integer=True)
-    for name, value in dict(lr=lr, alpha=alpha).items():
-        check_number(name, value, 0, above=True)
-    for name, value in dict(beta=beta, phi=phi).items():
-        check_number(name, value, 0)
+    check_counts(masks=masks, steps=steps, chunk=chunk)
+    check_positive(lr=lr, alpha=alpha)
+    check_not_negative(beta=beta, phi=phi)
     check_flag("each", each)
     check_seed(seed)
     x, size = inputs, tuple(inputs.shape[-2:])

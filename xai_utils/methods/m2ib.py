@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import check_call
-from ..checks import check_flag, check_number, check_seed
+from ..checks import check_counts, check_flag, check_number, check_positive, check_seed
 from ..match import match
 from ..types import Attribution, Encoder
 from .base import method
@@ -58,10 +58,8 @@ def m2ib(
     from cells by `to_map`, bilinear.
     """
     inputs, targets = check_call(encoder, inputs, targets, texts=True)
-    for name, value in dict(steps=steps, copies=copies, chunk=chunk).items():
-        check_number(name, value, 1, integer=True)
-    for name, value in dict(sigma=sigma, lr=lr).items():
-        check_number(name, value, 0, above=True)
+    check_counts(steps=steps, copies=copies, chunk=chunk)
+    check_positive(sigma=sigma, lr=lr)
     check_number("beta", beta, 0)
     check_flag("noise", noise)
     check_seed(seed)

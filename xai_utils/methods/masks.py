@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checks import check_number
+from ..checks import check_counts
 
 
 def grid_size(image_size: tuple[int, int], rate: int | None) -> tuple[int, int]:
@@ -15,7 +15,7 @@ def grid_size(image_size: tuple[int, int], rate: int | None) -> tuple[int, int]:
     gives 7 cells a side."""
     if rate is None:
         rate = min(32, max(1, min(image_size) // 7))
-    check_number("rate", rate, 1, integer=True)
+    check_counts(rate=rate)
     h, w = image_size[0] // rate, image_size[1] // rate
     if h < 2 or w < 2:
         raise ValueError(
@@ -49,6 +49,11 @@ def bicubic(n: int, length: int) -> Tensor:
     return F.interpolate(torch.eye(n)[None, None], size=(n, length), mode="bicubic")[
         0, 0
     ].T.contiguous()
+
+
+def mean_mask(g: Tensor, size: tuple[int, int]) -> Tensor:
+    """Eq. 2: s = (1/N) sum m_n, (B, N, h, w) -> (B, H, W)."""
+    return torch.stack([upsample(one, size).mean(0) for one in g]).float().cpu()
 
 
 def area(m: Tensor) -> Tensor:

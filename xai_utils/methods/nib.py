@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..arguments import check_call
 from ..batching import row_groups
-from ..checks import check_number
+from ..checks import check_counts, check_number
 from ..match import match
 from ..numerics import in_float32
 from ..types import Attribution, Encoder, Latent, Split
@@ -49,8 +49,7 @@ def nib(
     batch. What each node contributes is kept by `nib_path`.
     """
     inputs, targets = check_call(encoder, inputs, targets, texts=True)
-    for name, value in dict(steps=steps, chunk=chunk).items():
-        check_number(name, value, 1, integer=True)
+    check_counts(steps=steps, chunk=chunk)
     split = encoder.split(encoder.default_layer if layer is None else layer)
     with torch.no_grad():
         z = split.prefix(inputs)
@@ -102,7 +101,7 @@ class Path:
 
         Raises ValueError where such a node was not walked.
         """
-        check_number("n", n, 1, integer=True)
+        check_counts(n=n)
         wanted = [Fraction(2 * k - int(midpoints), 2 * n) for k in range(1, n + 1)]
         if missing := set(wanted) - set(self.nodes):
             raise ValueError(f"n={n} needs {len(missing)} nodes that the path lacks: count them in")
@@ -143,7 +142,7 @@ def nib_path(
         raise ValueError("counts is empty: name at least one number of nodes")
     for n in counts:
         check_number("counts", n, 1, integer=True)
-    check_number("chunk", chunk, 1, integer=True)
+    check_counts(chunk=chunk)
     split = encoder.split(encoder.default_layer if layer is None else layer)
     with torch.no_grad():
         z = split.prefix(inputs)

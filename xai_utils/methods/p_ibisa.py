@@ -8,11 +8,18 @@ from torch import Tensor
 
 from ..arguments import check_call
 from ..batching import progress, row_groups
-from ..checks import check_choice, check_number, check_seed
+from ..checks import (
+    check_choice,
+    check_counts,
+    check_not_negative,
+    check_positive,
+    check_seed,
+    given,
+)
 from ..match import check_width
 from ..types import Attribution, Encoder, TextEncoder
 from .base import check_slope, method
-from .masks import area, grid_size, sample_grids, total_variation, upsample
+from .masks import area, grid_size, mean_mask, sample_grids, total_variation
 from .p_ibisa_inputs import each_text, masked_images
 
 
@@ -80,20 +87,14 @@ def p_ibisa(
     """
     inputs, targets = check_call(encoder, inputs, targets, texts=True)
     text = isinstance(encoder, TextEncoder)
-    for name, value in dict(masks=masks, steps=steps, chunk=chunk).items():
-        check_number(name, value, 1, integer=True)
-    for name, value in dict(lr=lr, alpha=alpha, weights_lr=weights_lr).items():
-        check_number(name, value, 0, above=True)
+    check_counts(masks=masks, steps=steps, chunk=chunk)
+    check_positive(lr=lr, alpha=alpha, weights_lr=weights_lr)
     if (beta is None) != (phi is None) and not text:
         raise ValueError(
             f"beta and phi are both numbers or both None (learned), got beta={beta!r}, phi={phi!r}"
         )
-    for name, value in dict(beta=beta, phi=phi).items():
-        if value is not None:
-            check_number(name, value, 0)
-    for name, value in dict(t_min=t_min, k=k).items():
-        if value is not None:
-            check_number(name, value, 0, above=True)
+    check_not_negative(**given(beta=beta, phi=phi))
+    check_positive(**given(t_min=t_min, k=k))
     check_choice("why", why, ("similar", "different", "contrast"))
     check_choice("align", align, DISTANCES)
     if align == "mse" and why != "similar":
@@ -217,8 +218,3 @@ def optimise_grids(
     names = ("loss", "align", "area", "beta", "phi", "t")[: 6 if learned else 3]
     values = torch.stack(history, 1).unflatten(2, (b, n)).cpu()  # (6, T, B, N)
     return g.unflatten(0, (b, n)), dict(zip(names, values))
-
-
-def mean_mask(g: Tensor, size: tuple[int, int]) -> Tensor:
-    """Eq. 2: s = (1/N) sum m_n, (B, N, h, w) -> (B, H, W)."""
-    return torch.stack([upsample(one, size).mean(0) for one in g]).float().cpu()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..arguments import check_call
 from ..batching import progress, row_groups
-from ..checks import check_number, check_seed
+from ..checks import check_counts, check_number, check_seed
 from ..match import match
 from ..types import Attribution, Encoder, ImageEncoder, TextEncoder
 from .base import method
@@ -52,8 +52,7 @@ def rise(
     inputs, targets = check_call(encoder, inputs, targets, texts=True, classes=True)
     if masks is None:
         masks = 200 if isinstance(encoder, TextEncoder) else 6000
-    for name, value in dict(masks=masks, cells=cells, chunk=chunk).items():
-        check_number(name, value, 1, integer=True)
+    check_counts(masks=masks, cells=cells, chunk=chunk)
     check_number("p", p, 0, 1, above=True)
     check_seed(seed)
     maps = []
@@ -101,8 +100,7 @@ def sbsm(
     height, width = inputs.shape[-2:]
     window = max(1, round(min(height, width) * 50 / 224)) if window is None else window
     stride = max(1, round(min(height, width) * 20 / 224)) if stride is None else stride
-    for name, value in dict(window=window, stride=stride, chunk=chunk).items():
-        check_number(name, value, 1, integer=True)
+    check_counts(window=window, stride=stride, chunk=chunk)
     if stride > window or window > min(height, width):
         raise ValueError(
             f"stride <= window <= image side is needed, got {stride}, {window} and"

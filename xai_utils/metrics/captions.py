@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..arguments import check_metric
-from ..checks import check_choice, check_function, check_number, check_texts
+from ..checks import check_choice, check_counts, check_function, check_texts
 from ..types import DualEncoder, ImageEncoder
 from .base import metric, shared
 from .perturbation import removed
@@ -75,8 +75,8 @@ def caption_curve(
 ) -> Tensor:
     """Likeness to the first caption after each of `steps` portions, (B, steps) in 0..1; its mean is
     `cap_morf` (first="most") or `cap_lerf` ("least"), whose arguments these are."""
-    check_number("steps", steps, 1, integer=True)
-    check_number("block", block, 1, integer=True)
+    check_counts(steps=steps)
+    check_counts(block=block)
     check_choice("score", score, SCORES)
     check_choice("first", first, ("most", "least"))
     check_function("captioner", captioner)
@@ -183,7 +183,7 @@ def blip_captioner(encoder: ImageEncoder, model, processor, *, tokens: int = 20)
     """
     if not isinstance(encoder, ImageEncoder):
         raise TypeError(f"encoder must be an image encoder, got {type(encoder).__name__}")
-    check_number("tokens", tokens, 1, integer=True)
+    check_counts(tokens=tokens)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (encoder.mean, encoder.std))
 
     def caption(images: Tensor) -> list[str]:

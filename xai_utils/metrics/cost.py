@@ -11,7 +11,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from ..checks import check_function, check_number
+from ..checks import check_counts, check_function
 from ..types import Encoder
 
 
@@ -27,7 +27,7 @@ def cost(
     it, on a CPU of the process, sampled every 2 ms.
     """
     check_function("method", method)
-    check_number("repeats", repeats, 1, integer=True)
+    check_counts(repeats=repeats)
     method(encoder, inputs, targets)
     with torch.no_grad():
         encoder(inputs)

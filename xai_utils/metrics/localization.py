@@ -7,7 +7,14 @@ import torch
 from scipy.ndimage import binary_dilation, binary_erosion
 from torch import Tensor
 
-from ..checks import check_flag, check_map, check_number, check_percentile, check_pixels
+from ..checks import (
+    check_counts,
+    check_flag,
+    check_map,
+    check_number,
+    check_percentile,
+    check_pixels,
+)
 from ..images import check_box, check_size, inside
 from ..stats import min_max
 from ..types import Encoder
@@ -238,7 +245,7 @@ def boundary_f(
     `reach` steps up, down, left or right.
     """
     map, masks = check_map(map, inputs), check_masks(masks, inputs)
-    check_number("reach", reach, 1, integer=True)
+    check_counts(reach=reach)
     scores = []
     for values, mask in zip(map, masks):
         cut = values >= values.flatten().sort(descending=True).values[int(mask.sum()) - 1]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..arguments import check_call, check_metric
 from ..batching import row_groups
-from ..checks import check_choice, check_flag, check_number
+from ..checks import check_choice, check_counts, check_flag, check_number
 from ..corruption import REFERENCES, reference_image
 from ..match import leading, log_probabilities, match
 from ..types import ImageEncoder
@@ -55,8 +55,7 @@ def perturbation_curve(
     per image.
     """
     inputs, targets, map = check_metric(encoder, inputs, targets, map)
-    for name, value in dict(block=block, chunk=chunk).items():
-        check_number(name, value, 1, integer=True)
+    check_counts(block=block, chunk=chunk)
     check_choice("first", first, ("most", "least"))
     check_choice("reference", reference, REFERENCES)
     check_flag("insert", insert)
@@ -117,8 +116,8 @@ def removed(map: Tensor, *, first: str = "most", block: int = 8, steps: int = 10
 
     first, block  as in `perturbation_curve`
     """
-    check_number("steps", steps, 1, integer=True)
-    check_number("block", block, 1, integer=True)
+    check_counts(steps=steps)
+    check_counts(block=block)
     check_choice("first", first, ("most", "least"))
     if not isinstance(map, Tensor) or map.ndim != 3 or not map.isfinite().all():
         raise ValueError("map must be a finite tensor (B, H, W)")
@@ -263,7 +262,7 @@ def occlusion_drop(
     The largest of a row is the region that the class rests on; below 0: the class gains.
     """
     inputs, targets = check_call(encoder, inputs, targets, classes=True)
-    check_number("chunk", chunk, 1, integer=True)
+    check_counts(chunk=chunk)
     if targets.ndim != 1:
         raise ValueError(f"targets must be class indices (B,), got {tuple(targets.shape)}")
     if not isinstance(regions, Tensor) or regions.ndim != 4:

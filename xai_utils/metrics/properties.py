@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..arguments import check_call
-from ..checks import check_number
+from ..checks import check_counts, check_positive
 from ..models import wrap
 from ..models.weights import own_weights, randomise
 from ..types import DualEncoder, Encoder, ImageEncoder
@@ -221,8 +221,8 @@ def sign_descent(
     Arguments as those of `mfaba`, whose default steps and rate these are.
     """
     inputs, targets = check_call(encoder, inputs, targets, texts=True)
-    check_number("steps", steps, 1, integer=True)
-    check_number("rate", rate, 0, above=True)
+    check_counts(steps=steps)
+    check_positive(rate=rate)
     split = encoder.split(0)
     with torch.no_grad():
         z = split.prefix(inputs)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..batching import progress
-from ..checks import check_number, check_seed, check_texts
+from ..checks import check_counts, check_number, check_positive, check_seed, check_texts
 from ..corruption import blanked, without_pixels
 from ..models.weights import own_weights, weight_groups
 from ..types import DualEncoder, Encoder
@@ -61,7 +61,7 @@ def roar_plus(
     if (image_map is None) == (text_map is None):
         raise ValueError("give image_map or text_map, one of the two")
     check_pairs(images, texts, spare)
-    check_number("repeats", repeats, 1, integer=True)
+    check_counts(repeats=repeats)
     check_recipe(seed, epochs, batch, lr)
     recipe = (repeats, seed, epochs, batch, lr)
     part, whole, (ids, valid), before = untouched(model, images, texts, spare, blocks, *recipe)
@@ -78,9 +78,9 @@ def roar_plus(
 
 def check_recipe(seed, epochs, batch, lr) -> None:
     check_seed(seed)
-    check_number("epochs", epochs, 1, integer=True)
+    check_counts(epochs=epochs)
     check_number("batch", batch, 2, integer=True)
-    check_number("lr", lr, 0, above=True)
+    check_positive(lr=lr)
 
 
 def check_pairs(images: Tensor, texts: list[str], spare) -> None:
@@ -112,7 +112,7 @@ class Trained:
 def trained_part(model: DualEncoder, blocks: int | None) -> Trained:
     if blocks is None:
         return Trained(model, None, model.image, model.text)
-    check_number("blocks", blocks, 1, integer=True)
+    check_counts(blocks=blocks)
     if blocks > (most := min(model.image.depth, model.text.depth)):
         raise ValueError(f"blocks must be at most {most} for {model.name}, got {blocks}")
     blank = torch.zeros(1, 3, *(model.image.image_size or (224, 224)))

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..arguments import check_call, check_whole
-from ..checks import check_choice, check_finite, check_number, check_percentile
+from ..checks import check_choice, check_counts, check_finite, check_number, check_percentile
 from ..corruption import blanked, without_pixels
 from ..types import Encoder, TextEncoder
 from .base import metric
@@ -104,7 +104,7 @@ def knn_hits(embeddings: Tensor, kinds: list, *, k: int = 5) -> Tensor:
     embeddings  (B, D), of pictures
     kinds       B names, such as captions; of kinds with equal votes the first in the alphabet wins
     """
-    check_number("k", k, 1, integer=True)
+    check_counts(k=k)
     check_rows("embeddings", embeddings)
     if len(kinds) != len(embeddings) or len(kinds) <= k:
         raise ValueError(

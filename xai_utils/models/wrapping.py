@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from ..checks import check_number
+from ..checks import check_positive
 from ..images import image_transform
 from ..types import DualEncoder, Encoder, ImageEncoder, Parts
 
@@ -111,7 +111,7 @@ def rescaled(encoder: ImageEncoder, unit: float) -> ImageEncoder:
     in every unit. The head still takes the embedding that comes out. Raises ValueError for a unit
     that is not above 0.
     """
-    check_number("unit", unit, 0, above=True)
+    check_positive(unit=unit)
     parts = encoder.parts
     if parts is not None:
         last = parts.last and (parts.last[0], chain([parts.last[1], lambda e: e / unit]))
