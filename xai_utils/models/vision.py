@@ -38,11 +38,11 @@ POOLED = (
 
 
 def is_timm(model) -> bool:
-    return isinstance(model, FEATURES_ONLY) or (
-        isinstance(model, nn.Module)
-        and hasattr(model, "forward_features")
-        and (hasattr(model, "pretrained_cfg") or family(model) is not None)
-    )
+    if isinstance(model, FEATURES_ONLY):
+        return True
+    timms = any(c.__module__.startswith("timm.") for c in type(model).__mro__)
+    needs = "forward_features", "forward_head", "get_classifier"
+    return isinstance(model, nn.Module) and timms and all(hasattr(model, n) for n in needs)
 
 
 def wrap_timm(model: nn.Module, name: str | None = None) -> ImageEncoder:
@@ -112,7 +112,7 @@ def classifier_head(model: nn.Module, h: Tensor, logits: Tensor) -> nn.Module | 
     head = model.get_classifier()
     head = MeanOfHeads(head) if isinstance(head, tuple) else getattr(head, "fc", head)
     head = PointwiseHead(head) if isinstance(head, nn.Conv2d) else head
-    if not model.num_classes or not isinstance(head, nn.Module):
+    if not model.num_classes or isinstance(head, nn.Identity) or not isinstance(head, nn.Module):
         return None
     try:
         same = torch.allclose(head(h), logits, rtol=1e-4, atol=1e-4)
