@@ -38,11 +38,11 @@ POOLED = (
 
 
 def is_timm(model) -> bool:
-    return isinstance(model, FEATURES_ONLY) or (
-        isinstance(model, nn.Module)
-        and hasattr(model, "forward_features")
-        and (hasattr(model, "pretrained_cfg") or family(model) is not None)
-    )
+    if isinstance(model, FEATURES_ONLY):
+        return True
+    timms = any(c.__module__.startswith("timm.") for c in type(model).__mro__)
+    needs = "forward_features", "forward_head", "get_classifier"
+    return isinstance(model, nn.Module) and timms and all(hasattr(model, n) for n in needs)
 
 
 def wrap_timm(model: nn.Module, name: str | None = None) -> ImageEncoder:
@@ -107,18 +107,24 @@ def pre_logits(encoder: ImageEncoder, probe: Tensor) -> Tensor | None:
 
 @torch.no_grad()
 def classifier_head(model: nn.Module, h: Tensor, logits: Tensor) -> nn.Module | None:
-    """The layer from embeddings to logits; None without one, or where the logits do not come from
-    the embedding alone."""
-    head = model.get_classifier()
-    head = MeanOfHeads(head) if isinstance(head, tuple) else getattr(head, "fc", head)
-    head = PointwiseHead(head) if isinstance(head, nn.Conv2d) else head
-    if not model.num_classes or not isinstance(head, nn.Module):
-        return None
-    try:
-        same = torch.allclose(head(h), logits, rtol=1e-4, atol=1e-4)
-    except RuntimeError:  # a layer of another width
-        return None
-    return head if same else None
+    """The layers from embeddings to logits; None without any, or where the logits do not come from
+    the embedding alone. A normalisation in front of the classifier belongs to them."""
+    last = model.get_classifier()
+    if isinstance(last, tuple):
+        choices = [MeanOfHeads(last)]
+    else:
+        choices = [getattr(model, "head", None), last, getattr(last, "fc", None)]
+    for head in choices if model.num_classes else []:
+        if not isinstance(head, nn.Module) or isinstance(head, nn.Identity):
+            continue
+        head = PointwiseHead(head) if isinstance(head, nn.Conv2d) else head
+        try:
+            own = head(h)
+        except Exception:  # a layer of another width, or one that pools maps
+            continue
+        if own.shape == logits.shape and torch.allclose(own, logits, rtol=1e-4, atol=1e-4):
+            return head
+    return None
 
 
 def family(model: nn.Module) -> str | None:
