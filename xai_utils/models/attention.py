@@ -81,5 +81,8 @@ def allowed_tokens(encoder: Encoder, valid: Tensor | None) -> Tensor | None:
     see all."""
     if not isinstance(encoder, TextEncoder):
         return None
+    first = encoder.parts.blocks[0]
+    if hasattr(first, "unseen"):  # a tower with a mask of its own
+        return ~first.unseen(valid)[:, None]
     seen = valid[:, None, None, :].expand(-1, 1, valid.shape[1], -1)
     return seen.tril() if encoder.causal else seen
