@@ -419,7 +419,7 @@ def test_chefer_lrp_needs_no_last_where_a_norm_follows_the_pooling():
     found = chefer_lrp(pictures([block], last=False), x, classes).map
     assert torch.allclose(found, given, rtol=1e-4, atol=1e-4 * float(given.max()))
     for norm in (nn.LayerNorm(WIDTH), nn.RMSNorm(WIDTH)):
-        norm.weight.data.uniform_(0.5, 1.5)
+        norm.weight.data.copy_(torch.linspace(0.5, 1.5, WIDTH))
         end = dict(norm=nn.Identity(), pool=Take(mean=True), after=norm)
         maps = [
             chefer_lrp(pictures([block], last=last, **end), x, classes).map
@@ -432,16 +432,20 @@ def test_chefer_lrp_needs_no_last_where_a_norm_follows_the_pooling():
 @pytest.mark.parametrize(
     "end",
     [
-        dict(after=nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh())),
+        dict(after=seeded(lambda: nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh()))),
         dict(after=nn.ReLU()),
-        dict(pool=Take(mean=True), after=nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 16))),
+        dict(
+            pool=Take(mean=True),
+            after=seeded(lambda: nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH))),
+        ),
     ],
 )
 def test_chefer_lrp_refuses_ends_without_a_rule(end):
     encoder = seeded(lambda: pictures([made("timm")], **end))
     with pytest.raises(ValueError, match="needs a class token or a mean over tokens"):
         chefer_lrp(encoder, noise(1, 3, 24, 32), torch.tensor([1]))
-    encoder = pictures([made("timm")], head=nn.Sequential(nn.Linear(WIDTH, 3), nn.ReLU()))
+    head = seeded(lambda: nn.Sequential(nn.Linear(WIDTH, 3), nn.ReLU()))
+    encoder = pictures([made("timm")], head=head)
     with pytest.raises(ValueError, match="needs a linear head, that of small is not"):
         chefer_lrp(encoder, noise(1, 3, 24, 32), torch.tensor([1]))
 

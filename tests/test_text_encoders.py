@@ -23,7 +23,8 @@ from tokenizers import (
 )
 
 import xai_utils as xu
-from xai_utils.methods import m2ib, nib, p_ibisa, rise
+from xai_utils.methods import chefer, m2ib, nib, p_ibisa, rise
+from xai_utils.models.attention import attention_blocks
 from xai_utils.models.clip import wrap_open_clip
 from xai_utils.models.hf_text import text_encoder
 from xai_utils.models.text import readable
@@ -624,3 +625,14 @@ def test_open_clip_in_mixed_precision():
     encoder = wrap_open_clip(model, SimpleTokenizer()).text
     assert encoder.dtype == torch.bfloat16 and encoder.parts is not None
     assert (torch.nn.functional.cosine_similarity(encoder(TEXTS).float(), exact) > 0.98).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_attention_is_read_with_the_masks_of_the_tower(name):
+    encoder, _ = made(name)
+    texts = ["a red car", "two small green apples"]
+    h = torch.randn(2, encoder.dim, generator=torch.Generator().manual_seed(0))
+    assert len(attention_blocks(encoder)) == encoder.depth  # which compares them with the blocks
+    alone = chefer(encoder, texts[:1], h[:1]).map[0]
+    assert alone.max() > 0
+    assert torch.allclose(chefer(encoder, texts, h).map[0, : len(alone)], alone, rtol=1e-2)

@@ -65,7 +65,7 @@ def check_rebuilt(encoder: Encoder, rebuilt: list[AttentionBlock], modules) -> N
 
 
 def alike(got: Tensor, wanted: Tensor, z: Tensor, dtype: torch.dtype) -> bool:
-    """Two outputs of a block at z differ only by the rounding of its dtype.
+    """Two outputs of a block at z differ only by rounding, TF32's included.
 
     What counts is what the block adds to z, which a small layer scale makes small beside z itself.
     """
@@ -73,7 +73,7 @@ def alike(got: Tensor, wanted: Tensor, z: Tensor, dtype: torch.dtype) -> bool:
         return False
     eps = torch.finfo(dtype).eps
     added, whole = (wanted - z).abs().max(), wanted.abs().max()
-    return bool((got - wanted).abs().max() <= max(1e-4, 8 * eps) * added + 8 * eps * whole)
+    return bool((got - wanted).abs().max() <= max(2e-3, 8 * eps) * added + 8 * eps * whole)
 
 
 def allowed_tokens(encoder: Encoder, valid: Tensor | None) -> Tensor | None:
@@ -81,5 +81,8 @@ def allowed_tokens(encoder: Encoder, valid: Tensor | None) -> Tensor | None:
     see all."""
     if not isinstance(encoder, TextEncoder):
         return None
+    first = encoder.parts.blocks[0]
+    if hasattr(first, "unseen"):  # a tower with a mask of its own
+        return ~first.unseen(valid)[:, None]
     seen = valid[:, None, None, :].expand(-1, 1, valid.shape[1], -1)
     return seen.tril() if encoder.causal else seen

@@ -244,6 +244,7 @@ def coca_parts(text, tokenize: Tokenize, length: int) -> tuple[Parts, Tokenize]:
         stem=CocaStem(text, mark),
         blocks=tuple(CocaBlock(layer, text.correct_cls_mask, length) for layer in layers),
         tail=Tail(nn.Identity(), end_token, chain([text.ln_final, partial(projected, text)])),
+        modules=tuple(layers),
     )
     return parts, replace(tokenize, extra=extra, special=(front, behind + len(extra)))
 
@@ -272,15 +273,19 @@ class CocaBlock(nn.Module):
         super().__init__()
         self.layer, self.correct, self.length = layer, correct, length
 
-    def forward(self, z: Tensor, valid: Tensor) -> Tensor:
-        t, last = z.shape[1], valid.sum(1) - 1
+    def unseen(self, valid: Tensor) -> Tensor:
+        """Which token (row) may not look at which (column), (B, T, T) bool."""
+        t, last = valid.shape[1], valid.sum(1) - 1
         unseen = ~valid[:, None].expand(-1, t, -1)
         unseen = unseen | torch.ones_like(unseen).triu(1)
         if not self.correct:  # in a text without padding it sees itself
             hidden = torch.where(last == self.length + 1, last - 1, last)
-            row = torch.arange(len(z), device=z.device)
+            row = torch.arange(len(valid), device=valid.device)
             unseen[row, last, hidden] = True
-        return self.layer(z, attn_mask=per_head(self.layer, unseen, z))
+        return unseen
+
+    def forward(self, z: Tensor, valid: Tensor) -> Tensor:
+        return self.layer(z, attn_mask=per_head(self.layer, self.unseen(valid), z))
 
 
 def hf_tower(model, text, tokenizer, shared: dict) -> TextEncoder:
