@@ -9,6 +9,7 @@ import pytest
 import torch
 import transformers
 from planted import seeded, small_bert, tokenizer
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
 import xai_utils as xu
@@ -460,8 +461,17 @@ def test_mean_and_deviation_are_the_processors_or_the_librarys_for_the_type():
     default = encoder_of("clip")
     assert default.mean == tuple(transformers.CLIPImageProcessor().image_mean)
     assert encoder_of("clip tower").std == tuple(transformers.CLIPImageProcessor().image_std)
-    assert encoder_of("dinov2 registers").mean == encoder_of("dinov2").mean
-    assert encoder_of("dinov3 cnn").mean == encoder_of("dinov3").mean
+    for name in (
+        "dinov2",
+        "dinov2 registers",
+        "dinov3",
+        "dinov3 cnn",
+        "deit",
+        "resnet",
+        "convnext",
+    ):
+        assert encoder_of(name).mean == IMAGENET_DEFAULT_MEAN  # of the published weights
+        assert encoder_of(name).std == IMAGENET_DEFAULT_STD
     plain = transformers.CLIPImageProcessor(do_normalize=False)
     encoder = image_encoder(model, name="x", processor=plain)
     assert encoder.mean == (0, 0, 0) and encoder.std == (1, 1, 1)

@@ -207,8 +207,8 @@ class ImageEncoder(Encoder):
     """An encoder of images, (B, 3, H, W) float -> (B, D).
 
     image_size     (H, W) it takes; None: any
-    transform      PIL image -> (3, H, W), the shorter side resized, the centre cropped, normalised;
-                   nothing else is cut
+    transform      what `images.rgb` takes -> (3, H, W), the shorter side resized, the centre
+                   cropped, normalised; nothing else is cut
     mean, std      what `transform` normalises with, so that a picture can be shown again
     head           (B, D) -> (B, classes) logits, None without a classifier
     tokens         (extra tokens in front, (h, w) of the rest) for token models, None for CNNs

@@ -39,7 +39,7 @@ def wrap(
                 (B, D): an ImageEncoder without splits, unless `parts` says how it is built up.
                 docs/encoders.md has the table
     processor   of a transformers model with an image side: its image processor, for mean and
-                standard deviation; None: the library's defaults for that type of model
+                standard deviation; None: those of the published weights of that type of model
     mean, std   what the model's pictures are normalised with, three numbers each; None: the
                 library's own, for modules and functions 0 and 1
     transform   PIL -> (3, H, W); None: resize and crop to the model's size, normalise

@@ -207,12 +207,7 @@ def conse_lite0(device) -> DualEncoder:
     classes = class_embeddings().to(device)  # (1000, 384)
     centre = classes.mean(0)
     base = efficientnet_lite0(device)
-
-    def to_space(h):
-        return F.normalize(
-            torch.softmax(base.head(h) / TEMPERATURE, -1) @ (classes - centre), dim=-1
-        )
-
+    to_space = partial(mixed, base.head, classes - centre)
     parts = Parts(base.parts.stem, base.parts.blocks, chain([base.parts.tail, to_space]))
     image = replace(
         base,
@@ -223,6 +218,11 @@ def conse_lite0(device) -> DualEncoder:
         head=None,
     )
     return DualEncoder(image, conse_text(device, "conse-lite0 text"), "conse-lite0")
+
+
+def mixed(head: nn.Module, directions: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+    """Unit vectors: the classes' directions (1000, 384), mixed as the softmax has them."""
+    return F.normalize(torch.softmax(head(h) / TEMPERATURE, -1) @ directions, dim=-1)
 
 
 def conse_text(device, name: str) -> TextEncoder:

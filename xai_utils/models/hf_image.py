@@ -93,8 +93,8 @@ def image_encoder(model: nn.Module, *, name: str, processor=None) -> ImageEncode
 
     model      of a family in LAYOUT, with splits; any other that gives one vector for a picture,
                without. Its configuration is set to give what is needed and nothing else
-    processor  the image processor of the weights, for mean and standard deviation; None: one of the
-               model's type with the library's defaults, which not all weights were trained with
+    processor  the image processor of the weights, for mean and standard deviation; None: those of
+               the published weights of the model's type, which yours may not have been trained with
     The embedding is the library's own: of a model with a text side the projected features, not
     normalised; of a classifier the vector that its last layer, `head`, reads; else the pooled
     output. Pictures have the size that the configuration names. Raises ValueError for a model

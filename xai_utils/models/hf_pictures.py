@@ -1,10 +1,14 @@
 """Which pictures an image model of transformers takes: their size, mean and standard deviation."""
 
 import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
 USUAL_SIZE = 224  # where neither configuration nor processor names one
-ALIKE = {"dinov2_with_registers": "dinov2", "dinov3_convnext": "dinov3_vit"}  # not in the library's
+IMAGENET = {  # whose published weights have its colours, whatever the library's defaults are
+    *("convnext", "convnextv2", "deit", "dinov2", "dinov2_with_registers"),
+    *("dinov3_convnext", "dinov3_vit", "resnet"),
+}
 
 
 def size_of(config, processor=None) -> tuple[int, int]:
@@ -24,8 +28,10 @@ def pair(size) -> tuple[int, int]:
 
 
 def normalisation(model: nn.Module, processor=None) -> tuple[tuple, tuple]:
-    """Mean and standard deviation of the processor; None: of the defaults that the library has for
-    a model of this type. Raises ValueError where there are none."""
+    """Mean and standard deviation of the processor; None: those of the published weights of its
+    type, else the library's defaults for it. Raises ValueError where there are none."""
+    if processor is None and model.config.model_type in IMAGENET:
+        return IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
     processor = default_processor(model) if processor is None else image_side(processor)
     if getattr(processor, "do_normalize", True) is False:
         return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
@@ -53,7 +59,7 @@ def default_processor(model: nn.Module):
 
     homes = [c.__module__.split(".") for c in type(model).__mro__]
     folders = [home[2] for home in homes if home[:2] == ["transformers", "models"]]
-    kinds = [model.config.model_type, *folders, *(ALIKE[f] for f in folders if f in ALIKE)]
+    kinds = [model.config.model_type, *folders]
     known = library.IMAGE_PROCESSOR_MAPPING_NAMES
     names = next((known[kind] for kind in kinds if kind in known), None)
     if names is None:

@@ -103,6 +103,10 @@ def run(steps: tuple, z):
     return z
 
 
+def divided(unit: float, h: torch.Tensor) -> torch.Tensor:
+    return h / unit
+
+
 def rescaled(encoder: ImageEncoder, unit: float) -> ImageEncoder:
     """The same encoder with its embedding divided by `unit`.
 
@@ -112,16 +116,17 @@ def rescaled(encoder: ImageEncoder, unit: float) -> ImageEncoder:
     that is not above 0.
     """
     check_positive(unit=unit)
+    smaller = partial(divided, unit)
     parts = encoder.parts
     if parts is not None:
-        last = parts.last and (parts.last[0], chain([parts.last[1], lambda e: e / unit]))
-        parts = replace(parts, tail=chain([parts.tail, lambda e: e / unit]), last=last)
+        last = parts.last and (parts.last[0], chain([parts.last[1], smaller]))
+        parts = replace(parts, tail=chain([parts.tail, smaller]), last=last)
     return replace(
         encoder,
         name=f"{encoder.name}, embedding / {unit:.3g}",
-        whole=chain([encoder.whole, lambda e: e / unit]),
+        whole=chain([encoder.whole, smaller]),
         parts=parts,
-        head=encoder.head and chain([lambda e: e * unit, encoder.head]),
+        head=encoder.head and chain([partial(torch.mul, unit), encoder.head]),
     )
 
 
