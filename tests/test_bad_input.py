@@ -329,6 +329,28 @@ OWN = {
         cases=[None, 3, [1]],
         metrics=[None, [], [3], ["iou"], {"iou": 3}],
     ),
+    "evaluate": dict(
+        methods=[None, {}, {"a": 3}, [methods.random_map], {3: methods.random_map}],
+        model=[None, 3, "bogus"],
+        dataset=[None, 3, "bogus", [], [1, 2]],
+        metrics=[None, [], [3], ["iou"], {"iou": 3}],
+        out=[None, 3, ["a"]],
+        modality=CHOICE,
+        target=CHOICE,
+        batch=COUNT,
+        client=[3, "client"],
+    ),
+    "load_dataset": dict(
+        name=[None, 3, "bogus", ["photos"]],
+        split=["bogus", 3],
+        n=COUNT,
+        options=[{"a": 1}],
+    ),
+    "load_explainer": dict(name=[None, 3, "bogus", ""], device=["gpu", "bogus"]),
+    "box_masks": dict(
+        boxes=[None, 3, [[(0, 0, 1)]], [[(5, 5, 5, 9)]], [[(0, 0, nan, 5)]], [[(90, 90, 95, 95)]]],
+        size=[None, 3, (0, 8), (8,), ("a", 8)],
+    ),
     "summarise": dict(table=[None, 3, "table", {"a": 1}]),
 }
 FUNCTIONS = {
@@ -386,6 +408,16 @@ FUNCTIONS = {
     "score": lambda: dict(
         maps={"random": some(1, *SIZE)}, cases=one_case(), metrics=[metrics.confidence_drop]
     ),
+    "evaluate": lambda: dict(
+        methods={"random": methods.random_map},
+        model=towers()["dual"],
+        dataset=one_sample(),
+        metrics=[metrics.confidence_drop],
+        out="no folder of this name",
+    ),
+    "load_dataset": lambda: dict(name="photos"),
+    "load_explainer": lambda: dict(name="vit-stamps"),
+    "box_masks": lambda: dict(boxes=[[(0, 0, 4, 4)]], size=(8, 8)),
     "summarise": lambda: dict(table=None),
 }
 
@@ -457,7 +489,7 @@ def test_every_parameter_has_its_bad_values():
 def test_every_method_and_metric_is_here():
     asked = {n for n in methods.__all__ if n not in ("train_explainer", "load_explainer")}
     # a context manager, a statement about a method, helpers of other kinds, tested where they are
-    elsewhere = {"fine_tuned", "properties", "roar_plus", "box_masks", "blip_captioner"}
+    elsewhere = {"fine_tuned", "properties", "roar_plus", "blip_captioner"}
     elsewhere |= {"match_without", "mean_interval", "min_max", "removal_map", "rewritten"}
     elsewhere |= {"sign_descent"}
     assert asked | (set(metrics.__all__) - elsewhere) <= set(FUNCTIONS)

@@ -3,6 +3,7 @@ and what was wanted."""
 
 import math
 import numbers
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -102,8 +103,8 @@ def given(**values) -> dict:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def check_seed(value: int, name: str = "seed") -> None:
-    check_number(name, value, 0, 2**32 - 1, integer=True)
+def check_seed(seed: int) -> None:
+    check_number("seed", seed, 0, 2**32 - 1, integer=True)
 
 
 def check_flag(name: str, value: bool) -> None:
@@ -161,6 +162,11 @@ def check_percentile(value: float) -> None:
 def check_function(name: str, value) -> None:
     if not callable(value) or isinstance(value, type):
         raise TypeError(f"{name} must be a function, got {value!r}")
+
+
+def check_folder(name: str, value) -> None:
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a folder, got {value!r}")
 
 
 def check_pixels(inputs: Tensor) -> tuple[int, int, int]:

@@ -25,7 +25,7 @@ from .cases import (
     name_of_set,
     things_of,
 )
-from .checks import check_counts, check_number
+from .checks import check_counts, check_folder, check_seed
 from .keys import code_key, describe, model_key, sample_key
 from .models import load_model
 from .rehearsal import rehearse
@@ -103,9 +103,10 @@ def evaluate(
     check_task(loaded, modality, target)
     check_metrics(labelled, modality, masks=True, others=target == "things")
     check_counts(batch=batch)
-    check_number("seed", seed, 0, integer=True)
+    check_seed(seed)
+    check_folder("out", out)
     dataset = checked_dataset(dataset)
-    task = dict(modality=modality, target=target, seed=seed, dataset=name_of_set(dataset))
+    task = dict(modality=modality, target=target, seed=int(seed), dataset=name_of_set(dataset))
     wanted = Wanted(methods, labelled, task, loaded)
     rehearse(methods, labelled, loaded, modality, target)
 

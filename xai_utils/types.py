@@ -146,6 +146,7 @@ class Encoder:
     dim: int | None = None
     parts: Parts | None = None
     no_split: str = "the kit does not know how it is built up"
+    without_split = "Methods that need only the input still work."
     weights: dict[str, torch.nn.Parameter] = field(default_factory=dict)
     dtype: torch.dtype | None = None
 
@@ -169,10 +170,7 @@ class Encoder:
 
     def _check_layer(self, layer: int) -> None:
         if self.parts is None:
-            raise ValueError(
-                f"{self.name} has no split: {self.no_split}. Methods that need only the input still"
-                " work."
-            )
+            raise ValueError(f"{self.name} has no split: {self.no_split}. {self.without_split}")
         check_number("layer", layer, 0, self.depth, integer=True)
 
     def _enter(self, x: Tensor) -> Tensor:
@@ -299,6 +297,7 @@ class TextEncoder(Encoder):
     tokenize: Callable
     special: tuple[int, int] = SPECIAL
     blank: int = 0
+    without_split = "Methods for texts need one; its embeddings can be targets of others."
     causal: bool = False
     sees_padding: bool = False
 

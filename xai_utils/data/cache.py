@@ -76,7 +76,8 @@ def clear_parts(root: Path, name: str) -> None:
         if found is None or part.is_symlink() or not part.is_dir():
             continue
         lives = found[1] is not None and psutil.pid_exists(int(found[1]))
-        if not lives and {p.name for p in part.iterdir()} <= {WHOLE, DAMAGED}:
+        own_files = (p.name in (WHOLE, DAMAGED) or p.name.startswith(name) for p in part.iterdir())
+        if not lives and all(own_files):
             shutil.rmtree(part, ignore_errors=True)
 
 

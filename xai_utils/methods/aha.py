@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..arguments import check_call
 from ..batching import progress, row_groups
-from ..checks import check_counts, check_number, check_positive, check_seed
+from ..checks import check_counts, check_folder, check_number, check_positive, check_seed
 from ..corruption import REFERENCES, reference_image
 from ..match import match, probabilities
 from ..models.training import loop
@@ -76,8 +76,7 @@ def train_explainer(
     check_positive(tau=tau, lr=lr)
     check_number("noise", noise, 0)
     check_seed(seed)
-    if not isinstance(out, (str, Path)):
-        raise TypeError(f"out must be a folder, got {out!r}")
+    check_folder("out", out)
     check_trainable(encoder, pictures, batch)
     Path(out).mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):

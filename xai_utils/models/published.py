@@ -25,7 +25,7 @@ import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
-from ..data.cache import cache_folder
+from ..data.cache import cache_folder, clear_parts
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,9 @@ def fetch(name: str) -> None:
     url, path = CHECKPOINTS[name].url, weight_file(name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.part-") as aside:
+        clear_parts(path.parent, path.name)
+        prefix = f"{path.name}.part-{os.getpid()}-"
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=prefix) as aside:
             part = Path(aside) / path.name
             torch.hub.download_url_to_file(
                 url, str(part), progress=os.environ.get("XAI_PROGRESS") != "0"
