@@ -469,6 +469,38 @@ def test_a_function_of_a_net_in_training_mode(way):
     assert torch.equal(a.map, run("p_ibisa", xu.wrap(model), images(), vector(4)).map)
 
 
+def lazy():
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
+
+
+def of_the_batch():
+    return nn.Sequential(net(), nn.BatchNorm1d(3, track_running_stats=False))
+
+
+@pytest.mark.parametrize(
+    "make, says",
+    [
+        (lazy, "no 1.weight yet: call it once"),
+        (lambda: net().to("meta"), "on the meta device"),
+        (of_the_batch, "batch norm without running statistics, 1"),
+    ],
+)
+def test_a_module_that_is_not_finished_or_mixes_pictures_is_refused(make, says):
+    with pytest.raises(ValueError, match=f"model Sequential has .*{says}"):
+        xu.wrap(make())
+
+
+def test_weights_made_in_inference_mode_pass_a_gradient_in_the_copy():
+    with torch.inference_mode():
+        model = net()
+    assert run("p_ibisa", xu.wrap(model), images(), vector(3)).map.std() > 0
+
+
+def test_a_size_that_the_model_does_not_take_is_refused_at_wrap():
+    with pytest.raises(ValueError, match=r"must take pictures \(1, 3, 64, 64\), as image_size"):
+        xu.wrap(net(), image_size=64)
+
+
 # --- functions: device, normalisation, own parts
 
 

@@ -57,7 +57,7 @@ def wrap(
     if isinstance(model, (ImageEncoder, TextEncoder, DualEncoder)):
         given = dict(tokenizer=tokenizer, name=name, image_size=image_size, transform=transform)
         given |= dict(processor=processor, device=device, mean=mean, std=std)
-        refuse("an encoder, which is wrapped already,", **given)
+        refuse("an encoder, which is wrapped already", **given)
         return model
     model = bare(model)
     wrapper = library_wrapper(model, tokenizer, processor)
@@ -75,7 +75,7 @@ def wrap(
             tokens=tokens,
         )
     given = dict(image_size=image_size, device=device, parts=parts, tokens=tokens)
-    refuse(f"a model of {library_of(model)}, which brings its own,", **given)
+    refuse(f"a model of {library_of(model)}, which brings its own", **given)
     return normalised(wrapper(name), transform, mean, std)
 
 

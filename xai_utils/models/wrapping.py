@@ -17,8 +17,12 @@ from ..types import DualEncoder, Encoder, ImageEncoder, Parts
 
 def frozen(module: nn.Module) -> nn.Module:
     """A copy in eval mode whose parameters need no gradient, without the hooks that its user has
-    registered. It shares the weights' memory; `module` stays as it was."""
-    shared = {id(p): nn.Parameter(p.data, requires_grad=False) for p in module.parameters()}
+    registered. It shares the weights' memory, but for those made in inference mode, which no
+    gradient could pass; `module` stays as it was. Raises ValueError for a module that is not
+    finished, or whose output for a picture depends on the rest of the batch."""
+    check_finished(module)
+    own = {id(p): p.data.clone() if p.is_inference() else p.data for p in module.parameters()}
+    shared = {k: nn.Parameter(data, requires_grad=False) for k, data in own.items()}
     shared |= {id(b): b for b in module.buffers()}
     saved = [t for t in tensors_in(module) if not t.is_leaf]  # what deepcopy refuses
     copied = copy.deepcopy(module, {id(t): t.detach() for t in saved} | shared).eval()
@@ -28,6 +32,21 @@ def frozen(module: nn.Module) -> nn.Module:
             for key in [k for k, hook in hooks.items() if not is_torch_own(hook)]:
                 del hooks[key]
     return copied
+
+
+def check_finished(module: nn.Module) -> None:
+    kind = type(module).__name__
+    for name, p in [*module.named_parameters(), *module.named_buffers()]:
+        if isinstance(p, (nn.UninitializedParameter, nn.UninitializedBuffer)):
+            raise ValueError(f"model {kind} has no {name} yet: call it once on a picture")
+        if p.is_meta:
+            raise ValueError(f"model {kind} has no values in {name}, which is on the meta device")
+    for name, part in module.named_modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is None:
+            raise ValueError(
+                f"model {kind} has a batch norm without running statistics, {name}: what it makes"
+                " of a picture would depend on the rest of the batch"
+            )
 
 
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
@@ -167,8 +186,14 @@ def wrap_callable(
     )
     if image_size is None:
         return encoder
-    probe = torch.linspace(-1, 1, 3 * image_size[0] * image_size[1])
-    return checked(encoder, probe.reshape(1, 3, *image_size))
+    probe = torch.linspace(-1, 1, 3 * image_size[0] * image_size[1]).reshape(1, 3, *image_size)
+    try:
+        return checked(encoder, probe)
+    except (RuntimeError, NotImplementedError, IndexError, AttributeError) as error:
+        raise ValueError(
+            f"model {encoder.name} must take pictures {tuple(probe.shape)}, as image_size says, and"
+            f" fails on one: {' '.join(str(error).split())[:200]}"
+        ) from error
 
 
 @dataclass(frozen=True)
