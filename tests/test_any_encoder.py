@@ -207,6 +207,16 @@ def test_models_of_any_dtype(name, dtype, reference):
     assert close(a, reference[name], most)
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_the_head_of_a_model_of_any_dtype_takes_its_embeddings(dtype, reference):
+    half, plain = xu.wrap(vit().to(dtype)), xu.wrap(vit())
+    logits = half.head(half(images()))
+    assert logits.dtype == torch.float32 and half.classes == 5
+    assert torch.allclose(logits, plain.head(plain(images())), atol=0.02)
+    a, b = (run("saliency", e, images(), torch.tensor([1, 3])) for e in (half, plain))
+    assert close(a, b, 0.2)
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_neither_the_default_dtype_nor_autocast_changes_a_map(name, reference):
     encoder, x, h = xu.wrap(vit()), images(), vector(32)
@@ -334,7 +344,7 @@ def test_a_single_logit_is_a_sigmoid(name):
 def test_curves_of_a_single_logit_follow_its_sigmoid():
     encoder, x = xu.wrap(vit(num_classes=1)), images()
     curve = perturbation_curve(encoder, x, torch.tensor([0, 0]), x.mean(1), steps=4)
-    assert torch.allclose(curve[:, 0], encoder.logits(encoder(x)).sigmoid()[:, 0], atol=1e-6)
+    assert torch.allclose(curve[:, 0], encoder.head(encoder(x)).sigmoid()[:, 0], atol=1e-6)
     assert curve.std(1).min() > 0
 
 

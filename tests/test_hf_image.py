@@ -163,7 +163,7 @@ def own(model, x):
 
 def same_as_own(encoder, model, x, **tolerance):
     h = encoder(x)
-    h = h if encoder.head is None else encoder.logits(h)
+    h = h if encoder.head is None else encoder.head(h)
     torch.testing.assert_close(h.float(), own(model, x).float(), **tolerance)
 
 
@@ -296,7 +296,7 @@ def test_nothing_that_a_configuration_asks_for_gets_in_the_way(name):
     model.train()
     encoder = image_encoder(frozen(model), name=name)
     h = encoder(pictures())
-    torch.testing.assert_close(h if encoder.head is None else encoder.logits(h), plain)
+    torch.testing.assert_close(h if encoder.head is None else encoder.head(h), plain)
     cut_everywhere(encoder, pictures())
     assert model.training and model.config.return_dict is False
 

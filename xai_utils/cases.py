@@ -248,7 +248,7 @@ def image_targets(model, image, x, picks, texts, target) -> tuple[Tensor, list[s
     own = torch.cat([image(one[None]) for one in x])
     if target == "self":
         return own, ["self"] * len(own)
-    classes = image.logits(own).argmax(1)
+    classes = image.head(own).argmax(1)
     return classes, [str(c) for c in classes.tolist()]
 
 

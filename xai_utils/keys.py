@@ -220,7 +220,7 @@ def behaviour(tower: Encoder) -> list[torch.Tensor]:
         return [tower([text]) for text in PROBE_TEXTS]
     x = tower.transform(probe_picture())[None]  # (1, 3, H, W)
     h = tower(x)
-    return [x, h] if tower.head is None else [x, h, tower.logits(h)]
+    return [x, h] if tower.head is None else [x, h, tower.head(h)]
 
 
 def probe_picture() -> Image.Image:

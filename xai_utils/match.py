@@ -18,7 +18,7 @@ def match(encoder, h: Tensor, targets: Tensor, *, logit: bool = False) -> Tensor
     if targets.ndim == 2:
         check_width(encoder, h, targets)
         return F.cosine_similarity(h, targets.to(h))
-    logits = encoder.logits(h)
+    logits = encoder.head(h)
     return (logits if logit else probabilities(logits)).gather(1, targets[:, None])[:, 0]
 
 

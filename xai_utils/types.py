@@ -200,6 +200,21 @@ class Encoder:
         return torch.float64 if exact else torch.float32
 
 
+class CastingHead(torch.nn.Module):
+    """A classifier in a dtype of its own, for embeddings in any: logits are in theirs."""
+
+    def __init__(self, head: Callable, dtype: torch.dtype):
+        super().__init__()
+        self.inner, self.dtype = head, dtype
+
+    @property
+    def weight(self) -> Tensor:
+        return self.inner.weight
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.inner(h.to(self.dtype)).to(h.dtype)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageEncoder(Encoder):
     """An encoder of images, (B, 3, H, W) float -> (B, D).
@@ -230,12 +245,13 @@ class ImageEncoder(Encoder):
         known = getattr(self.head, "out_features", None)
         if known is None:
             with torch.no_grad():
-                known = self.logits(torch.zeros(1, self.dim or 1, device=self.device)).shape[1]
+                known = self.head(torch.zeros(1, self.dim or 1, device=self.device)).shape[1]
         return known
 
-    def logits(self, h: Tensor) -> Tensor:
-        """The head of embeddings, (B, D) -> (B, classes), in their own dtype."""
-        return self.head(h.to(self.dtype or h.dtype)).to(h.dtype)
+    def __post_init__(self):
+        own = self.dtype not in (None, torch.float32) and not isinstance(self.head, CastingHead)
+        if self.head is not None and own:
+            object.__setattr__(self, "head", CastingHead(self.head, self.dtype))
 
     @property
     def best_batch(self) -> int | None:

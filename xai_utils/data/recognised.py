@@ -78,6 +78,6 @@ def confident(
     found, samples = [], iter(dataset)
     while len(found) < n and (sample := next(samples, None)):
         x = encoder.transform(sample.image)[None]
-        if encoder.logits(encoder(x)).softmax(1).max() >= least:
+        if encoder.head(encoder(x)).softmax(1).max() >= least:
             found.append(sample)
     return found

@@ -88,7 +88,7 @@ def train_explainer(
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         x = ((pictures[rows].float() / 255 - mean) / std).to(encoder.device)
         with torch.no_grad():
-            p = probabilities(encoder.logits(encoder(x))).cpu()
+            p = probabilities(encoder.head(encoder(x))).cpu()
         classes = torch.multinomial(p.square(), 1, generator=generator)[:, 0].to(x.device)
         k = levels(grid**2, s, 0.02 + 0.96 * float(torch.rand(1, generator=generator)))
         m = soft_topk(explainer(x, classes), k, tau=tau, noise=noise, seed=seed * 1_000_003 + step)

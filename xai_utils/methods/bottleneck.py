@@ -32,7 +32,7 @@ def log_match(encoder: Encoder, h: Tensor, targets: Tensor) -> Tensor:
     the cross-entropy; for (r, D) embeddings the cosine."""
     if targets.ndim == 2:
         return match(encoder, h, targets)
-    return log_probabilities(encoder.logits(h)).gather(1, targets[:, None])[:, 0]
+    return log_probabilities(encoder.head(h)).gather(1, targets[:, None])[:, 0]
 
 
 def real_elements(z: Tensor) -> Tensor:

@@ -81,7 +81,7 @@ def perturbation_curve(
         changed = rank[i] < counts[rows % len(counts), None, None]  # (r, H, W)
         h = encoder(torch.where(changed[:, None], end[i], start[i]))
         values.append(
-            (leading(encoder.logits(h)) == targets[i]).float()
+            (leading(encoder.head(h)) == targets[i]).float()
             if hits
             else match(encoder, h, targets[i])
         )
@@ -276,6 +276,6 @@ def occlusion_drop(
     for rows in row_groups(encoder, b, n, chunk):
         i = rows // n
         h = encoder(x[i] * kept.flatten(0, 1)[rows, None])
-        values.append(log_probabilities(encoder.logits(h)).gather(1, targets[i, None])[:, 0])
+        values.append(log_probabilities(encoder.head(h)).gather(1, targets[i, None])[:, 0])
     p = torch.cat(values).unflatten(0, (b, n)).float().cpu()
     return p[:, :1] - p[:, 1:]
