@@ -131,7 +131,7 @@ def at_the_end(encoder: ImageEncoder, z: Tensor, classes: Tensor, dtype: torch.d
     with torch.no_grad():
         n = norm(z.to(dtype)).to(z)
         h = embed(n)
-        if not is_linear(encoder.logits, h, dtype):
+        if not is_linear(encoder.head, h, dtype):
             raise ValueError(f"chefer_lrp needs a linear head, that of {encoder.name} is not")
         if is_linear(embed, n, dtype):
             return positive_shares(lambda n: logit(embed(n)), n)
