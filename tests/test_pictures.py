@@ -483,7 +483,7 @@ def xu_metric():
         ((s for s in ()), TypeError, "dataset must be a list of Sample.*got generator"),
         (None, TypeError, "dataset must be a list of Sample.*got NoneType"),
         ([], ValueError, "dataset is empty"),
-        ("holiday", ValueError, "name must be one of 'photos'"),
+        ("holiday", ValueError, "name must be one of photos"),
     ],
 )
 def test_a_dataset_that_is_none_is_refused(tmp_path, encoder, dataset, error, message):

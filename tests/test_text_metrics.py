@@ -185,7 +185,7 @@ def test_inverse_distance(small):
     [
         (dict(protocol="chefer"), "protocol must be one of"),
         (dict(protocol="raw"), "is for images"),
-        (dict(similarity="l2"), "similarity must be one of"),
+        (dict(similarity="l2"), "similarity must be"),
         (dict(map=torch.rand(2, 3)), r"map must have shape \(2, 7\)"),
         (dict(map=torch.full((2, 7), NAN)), "NaN or infinite values on tokens"),
     ],

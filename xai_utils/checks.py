@@ -114,7 +114,15 @@ def check_flag(name: str, value: bool) -> None:
 
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+        raise ValueError(f"{name} must be {either(choices)}, got {value!r}")
+
+
+def either(choices: Collection[str]) -> str:
+    """'"a" or "b"', '"a", "b" or "c"', 'one of a, b, c, d'."""
+    if len(choices) > 3:
+        return f"one of {', '.join(choices)}"
+    *others, last = (f'"{choice}"' for choice in choices)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def check_embedding(h: Tensor, name: str, rows: int, given: Tensor | None) -> None:

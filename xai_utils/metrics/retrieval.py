@@ -122,11 +122,11 @@ def knn_hits(embeddings: Tensor, kinds: list, *, k: int = 5) -> Tensor:
 
 def check_rows(name: str, h: Tensor, like: Tensor | None = None) -> None:
     """Embeddings (rows, D), finite and each with a direction, of the width of `like`, if given."""
-    if not isinstance(h, Tensor) or h.ndim != 2 or not h.is_floating_point():
-        got = tuple(h.shape) if isinstance(h, Tensor) else type(h).__name__
-        raise ValueError(f"{name} must be embeddings, floating point (rows, D), got {got}")
-    if like is not None and h.shape[1] != like.shape[1]:
-        raise ValueError(f"{name} must have {like.shape[1]} dimensions, got {h.shape[1]}")
+    width = "D" if like is None else like.shape[1]
+    good = isinstance(h, Tensor) and h.ndim == 2 and h.is_floating_point()
+    if not good or width not in ("D", h.shape[1]):
+        got = f"{h.dtype} {tuple(h.shape)}" if isinstance(h, Tensor) else type(h).__name__
+        raise ValueError(f"{name} must be embeddings of shape (K, {width}), got {got}")
     check_finite(name, h)
     if (h == 0).all(1).any():
         raise ValueError(f"{name} holds a row that is 0 everywhere and has no direction")
