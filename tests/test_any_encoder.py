@@ -511,6 +511,13 @@ def test_a_size_that_the_model_does_not_take_is_refused_at_wrap():
         xu.wrap(net(), image_size=64)
 
 
+@pytest.mark.parametrize("size", [SIDE, np.int64(SIDE), (SIDE, SIDE), [SIDE, SIDE]])
+def test_sizes_and_colours_of_any_sequence_become_tuples(size):
+    encoder = xu.wrap(net(), image_size=size, mean=np.zeros(3), std=torch.ones(3))
+    assert encoder.image_size == (SIDE, SIDE) and encoder(images()).shape == (2, 3)
+    assert encoder.mean == (0, 0, 0) and encoder.std == (1, 1, 1)
+
+
 # --- functions: device, normalisation, own parts
 
 

@@ -93,6 +93,6 @@ def check_metric(
     encoder: Encoder, inputs, targets: Tensor, map: Tensor, *, classes: bool = True
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The arguments of a metric that runs an image encoder, as they are worked with; the map as
-    float32 on the CPU."""
+    float32."""
     inputs, targets = check_call(encoder, inputs, targets, classes=classes)
     return inputs, targets, check_map(map, inputs)

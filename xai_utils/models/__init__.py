@@ -39,7 +39,8 @@ def load_model(
                 "swav-resnet50", "ibot-vit-b-16", "ibot-vit-s-16"
     pretrained  open_clip's tag ("openai"); for timm "yes" loads its weights. None: random weights
                 (seed 0), but for transformers and the papers' and strategies' names the trained
-                ones. "random": random weights for all of these
+                ones. "random": random weights for all but the first three
+                names, whose weights come along
     device      None: the GPU if there is one, else the CPU
     Raises ValueError for a name or tag that is not known, FileNotFoundError where weights or a
     tokenizer cannot be had.

@@ -1,12 +1,12 @@
 """`wrap` for what you bring: which library it is of, and what it may be told."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
 from numbers import Integral
 
 from ..checks import check_number
-from ..images import image_transform
+from ..images import check_size, image_transform
 from ..types import DualEncoder, ImageEncoder, Parts, TextEncoder
 from .clip import wrap_open_clip
 from .hf import wrap_transformers
@@ -53,7 +53,12 @@ def wrap(
     that they had. Raises TypeError or ValueError for arguments of another kind, for those that this
     kind of model does not take, and for a model that does not return one finite (B, D) tensor.
     """
-    check_wrap(name, image_size, transform, mean, std, parts, tokens)
+    check_wrap(name, image_size, transform, parts, tokens)
+    if image_size is not None:
+        sides = (image_size,) * 2 if isinstance(image_size, Integral) else image_size
+        image_size = check_size(sides, "image_size")
+    mean = None if mean is None else three_numbers("mean", mean)
+    std = None if std is None else three_numbers("std", std, above=True)
     if isinstance(model, (ImageEncoder, TextEncoder, DualEncoder)):
         given = dict(tokenizer=tokenizer, name=name, image_size=image_size, transform=transform)
         given |= dict(processor=processor, device=device, mean=mean, std=std)
@@ -66,11 +71,11 @@ def wrap(
         return wrap_callable(
             model,
             name=name,
-            image_size=(image_size,) * 2 if isinstance(image_size, Integral) else image_size,
+            image_size=image_size,
             transform=transform,
             device=device and as_device(device),
-            mean=tuple(mean or (0.0, 0.0, 0.0)),
-            std=tuple(std or (1.0, 1.0, 1.0)),
+            mean=mean or (0.0, 0.0, 0.0),
+            std=std or (1.0, 1.0, 1.0),
             parts=parts,
             tokens=tokens,
         )
@@ -118,32 +123,27 @@ def normalised(encoder, transform, mean, std):
     image = getattr(encoder, "image", encoder)
     if not isinstance(image, ImageEncoder):
         raise ValueError(f"transform, mean and std are for images, {encoder.name} takes texts")
-    mean, std = tuple(mean or image.mean), tuple(std or image.std)
+    mean, std = mean or image.mean, std or image.std
     transform = transform or image_transform(image.image_size, mean, std)
     image = replace(image, transform=transform, mean=mean, std=std)
     return image if image.name == encoder.name else replace(encoder, image=image)
 
 
-def check_wrap(name, image_size, transform, mean, std, parts, tokens) -> None:
+def three_numbers(name: str, values, *, above: bool = False) -> tuple[float, float, float]:
+    """One number for each colour, as Python's own; above: more than 0."""
+    values = values.tolist() if hasattr(values, "tolist") else values
+    if not isinstance(values, (list, tuple)) or len(values) != 3:
+        raise ValueError(f"{name} must be three numbers, one for each colour, got {values!r}")
+    for value in values:
+        check_number(name, value, 0 if above else -inf, above=above)
+    return tuple(map(float, values))
+
+
+def check_wrap(name, image_size, transform, parts, tokens) -> None:
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name must be a string, got {name!r}")
     if transform is not None and not callable(transform):
         raise TypeError(f"transform must be a function, PIL -> (3, H, W), got {transform!r}")
-    if image_size is not None:
-        sides = [image_size] if isinstance(image_size, Integral) else image_size
-        if isinstance(sides, (str, Mapping)) or not isinstance(sides, Iterable):
-            raise TypeError(f"image_size must be one number or (H, W), got {image_size!r}")
-        if len(list(sides)) != (1 if sides != image_size else 2):
-            raise ValueError(f"image_size must be one number or (H, W), got {image_size!r}")
-        for side in sides:
-            check_number("image_size", side, 1, integer=True)
-    for what, values in dict(mean=mean, std=std).items():
-        if values is None:
-            continue
-        if isinstance(values, str) or not isinstance(values, Iterable) or len(list(values)) != 3:
-            raise ValueError(f"{what} must be three numbers, one for each colour, got {values!r}")
-        for value in values:
-            check_number(what, value, 0 if what == "std" else -inf, above=what == "std")
     if parts is None:
         if tokens is not None:
             raise ValueError(f"tokens says what parts makes: give parts too, got {tokens!r}")
