@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from ..numerics import in_float32
@@ -22,6 +23,21 @@ def method(function: Callable) -> Callable:
         return a
 
     return run
+
+
+def gradient_of(
+    encoder: Encoder, inputs, loss: Tensor, price: Tensor, leaves: list[Tensor], *, look: bool
+) -> tuple[Tensor, ...]:
+    """d loss / d leaves, where the loss is a price of the masks and what the encoder says of them.
+
+    look  raise ValueError where the price alone has made the gradient; one more walk back from the
+          price, and none through the encoder
+    """
+    alone = torch.autograd.grad(price.sum(), leaves[:1], retain_graph=True)[0] if look else None
+    grads = torch.autograd.grad(loss.sum(), leaves)
+    if look:
+        check_slope(encoder, inputs, grads[0] - alone)
+    return grads
 
 
 def check_slope(encoder: Encoder, inputs, slope: Tensor) -> None:

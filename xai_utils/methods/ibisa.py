@@ -9,7 +9,7 @@ from ..batching import progress, row_groups
 from ..checks import check_counts, check_flag, check_not_negative, check_positive, check_seed
 from ..match import match
 from ..types import Attribution, ImageEncoder
-from .base import check_slope, method
+from .base import gradient_of, method
 from .bottleneck import log_match
 from .masks import area, grid_size, sample_grids, total_variation, upsample
 
@@ -111,10 +111,7 @@ def improved(
             fit = log_match(encoder, encoder(x[rows] * m[:, None]), targets[rows])
             price = beta / k * area(m) + phi / k * total_variation(m)
             loss = price - fit
-            alone = torch.autograd.grad(price.sum(), leaf, retain_graph=True)[0] if not step else 0
-            grads.append(torch.autograd.grad(loss.sum(), leaf)[0])
-            if step == 0:
-                check_slope(encoder, x, grads[-1] - alone)
+            grads += gradient_of(encoder, x, loss, price, [leaf], look=step == 0)
             losses.append(torch.stack([loss, fit, area(m) / m[0].numel()]).detach())
         history.append(torch.cat(losses, 1))
         g.grad = torch.cat(grads)

@@ -18,7 +18,7 @@ from ..checks import (
 )
 from ..match import check_width
 from ..types import Attribution, Encoder, TextEncoder
-from .base import check_slope, method
+from .base import gradient_of, method
 from .masks import area, grid_size, mean_mask, sample_grids, total_variation
 from .p_ibisa_inputs import each_text, masked_images
 
@@ -203,12 +203,8 @@ def optimise_grids(
             else:
                 price = beta * l1 + phi * tv  # Eq. 6
             loss = a + price
-            alone = None
-            if step == 0 and distance is not different:  # which may well be at its floor
-                (alone,) = torch.autograd.grad(price.sum(), leaves[:1], retain_graph=True)
-            grads.append(torch.autograd.grad(loss.sum(), leaves))
-            if alone is not None:
-                check_slope(encoder, inputs, grads[-1][0] - alone)
+            first = step == 0 and distance is not different  # which may well be at its floor
+            grads.append(gradient_of(encoder, inputs, loss, price, leaves, look=first))
             losses.append(torch.stack([loss, a, l1 * k / m[0].numel()]).detach())
         history.append(torch.cat([torch.cat(losses, 1), w.T.clone()]))  # (6, R)
         for p, parts in zip(params, zip(*grads)):

@@ -36,12 +36,8 @@ def randomisation_test(
     a method that gives the same map twice. Random: normal numbers of each tensor's own mean and
     spread. The encoder is left as it was.
     """
-    inputs, targets = check_call(encoder, inputs, targets, texts=True, classes=True)
-    check_function("method", method)
-    check_flag("cascading", cascading)
-    check_seed(seed)
-    trained = method(encoder, inputs, targets).map
     maps = randomised_maps(method, encoder, inputs, targets, cascading=cascading, seed=seed)
+    trained = method(encoder, inputs, targets).map
     return pd.DataFrame(
         [
             dict(step=step, layer=layer, sample=i, spearman=r)

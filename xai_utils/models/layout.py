@@ -11,9 +11,9 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from ..checks import is_finite
 from ..types import ImageEncoder, Parts
-from .wrapping import chain, probe_image
+from .published import one_line
+from .wrapping import MORE, chain, probe_image
 
-MORE = "its forward pass does more than its stem, blocks and head show"
 CONTAINERS = nn.Sequential, nn.ModuleList
 
 
@@ -188,10 +188,6 @@ def linear(f: Callable, n: Tensor) -> bool:
     together = f(n + turned) + f(torch.zeros_like(n))
     near = max(1e-3, 16 * torch.finfo(n.dtype).eps)
     return torch.allclose(apart, together, rtol=near, atol=near * float(apart.abs().max()))
-
-
-def one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def probe_of(encoder: ImageEncoder, size: tuple[int, int], model: nn.Module) -> Tensor:

@@ -11,13 +11,11 @@ from torchvision import models
 from ..images import image_transform
 from ..types import ImageEncoder
 from .layout import (
-    MORE,
     Layout,
     assemble,
     find,
     input_dtype,
     numbered,
-    one_line,
     output_of,
     probe_of,
     steps,
@@ -25,7 +23,8 @@ from .layout import (
     vector,
     whole,
 )
-from .wrapping import chain, checked, device_of, frozen
+from .published import one_line
+from .wrapping import MORE, chain, checked, device_of, frozen
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 OTHER_TASKS = {

@@ -16,13 +16,13 @@ from .layout import (
     PointwiseHead,
     assemble,
     input_dtype,
-    one_line,
     output_of,
     probe_of,
     tried,
     vector,
     whole,
 )
+from .published import one_line
 from .timm_families import NO_SPLIT, TIMM_LAYOUT
 from .wrapping import chain, checked, device_of, frozen
 

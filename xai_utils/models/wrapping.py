@@ -14,6 +14,8 @@ from ..checks import check_positive
 from ..images import image_transform
 from ..types import DualEncoder, Encoder, ImageEncoder, Parts
 
+MORE = "its forward pass does more than its stem, blocks and head show"
+
 
 def frozen(module: nn.Module) -> nn.Module:
     """A copy in eval mode whose parameters need no gradient, without the hooks that its user has
@@ -92,7 +94,7 @@ def checked(encoder: Encoder, probe) -> Encoder:
     return replace(
         unsplit,
         dim=h.shape[1],
-        no_split="its forward pass does more than its stem, blocks and head show",
+        no_split=MORE,
     )
 
 
@@ -103,12 +105,10 @@ def is_same(a: torch.Tensor, b: torch.Tensor, dtype: torch.dtype) -> bool:
     return torch.allclose(a, b.to(a), rtol=1e-4, atol=1e-5)
 
 
-def probe_image(size: tuple[int, int], model: nn.Module) -> torch.Tensor:
-    return (
-        torch.linspace(-1, 1, 3 * size[0] * size[1])
-        .reshape(1, 3, *size)
-        .to(next(model.parameters()))
-    )
+def probe_image(size: tuple[int, int], model: nn.Module | None = None) -> torch.Tensor:
+    """One picture (1, 3, H, W), where and of what dtype the model's first weight is."""
+    probe = torch.linspace(-1, 1, 3 * size[0] * size[1]).reshape(1, 3, *size)
+    return probe if model is None else probe.to(next(model.parameters()))
 
 
 def chain(steps: list):
@@ -186,7 +186,7 @@ def wrap_callable(
     )
     if image_size is None:
         return encoder
-    probe = torch.linspace(-1, 1, 3 * image_size[0] * image_size[1]).reshape(1, 3, *image_size)
+    probe = probe_image(image_size)
     try:
         return checked(encoder, probe)
     except (RuntimeError, NotImplementedError, IndexError, AttributeError) as error:
