@@ -13,7 +13,6 @@ from .layout import (
     Layout,
     assemble,
     bare,
-    input_dtype,
     numbered,
     output_of,
     probe_of,
@@ -21,7 +20,7 @@ from .layout import (
     vector,
 )
 from .vision import timm_parts
-from .wrapping import chain, checked, device_of, frozen
+from .wrapping import chain, checked, device_of, dtype_of, frozen
 
 
 def pooled(visual: nn.Module, z: Tensor) -> Tensor:
@@ -69,7 +68,7 @@ def image_tower(model: nn.Module, device: torch.device, name: str) -> ImageEncod
     encoder = ImageEncoder(
         name=name,
         device=device,
-        dtype=input_dtype(visual),
+        dtype=dtype_of(visual),
         whole=chain([visual, vector]),
         parts=parts,
         no_split=why,

@@ -73,7 +73,7 @@ class WholeText:
     length: int | None
 
     def __call__(self, texts) -> Tensor:
-        ids, _ = padded(self.tokenize.rows(texts), self.tokenize.pad, self.length)
+        ids, _ = padded(self.tokenize.read(texts)[0], self.tokenize.pad, self.length)
         return encode_text(self.model, ids.to(self.tokenize.device))
 
 
@@ -86,7 +86,7 @@ class AsCalled:
     tokenizer: Callable
 
     def __call__(self, texts) -> Tensor:
-        self.tokenize.rows(texts)
+        self.tokenize.read(texts)
         return encode_text(self.model, self.tokenizer(list(texts)).to(self.tokenize.device))
 
 

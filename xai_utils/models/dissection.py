@@ -177,14 +177,8 @@ def dissect(module: nn.Module, around=None) -> AttentionBlock:
         bias=bias(module, attention, told),
         inner=first(attention, "norm", "ln_inner") or same,
         norm_first=row.get("norm_first", True),
-        dtype=dtype_within(module),
+        dtype=dtype_of(module),
     )
-
-
-def dtype_within(module: nn.Module) -> torch.dtype:
-    """That of the weight matrices: half precision often leaves the norms in float32."""
-    matrices = (p.dtype for p in module.parameters() if p.ndim > 1 and p.is_floating_point())
-    return next(matrices, dtype_of(module))
 
 
 def arguments(around) -> dict:

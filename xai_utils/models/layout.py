@@ -226,14 +226,6 @@ def check_output(h, model: nn.Module, advice: str) -> Tensor:
     )
 
 
-def input_dtype(module: nn.Module) -> torch.dtype:
-    """The dtype of the first layer, which is what a model takes: half precision often leaves
-    normalisations and positions in float32."""
-    kinds = nn.Conv2d, nn.Linear
-    layers = (m.weight.dtype for m in module.modules() if isinstance(m, kinds))
-    return next((d for d in layers if d.is_floating_point), torch.float32)
-
-
 def bare(module):
     """A module without the wrappers that only change how it runs: DataParallel,
     DistributedDataParallel, an averaged model and torch.compile."""

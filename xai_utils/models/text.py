@@ -45,18 +45,18 @@ class Tokenize:
     length: int | None = None
 
     def __call__(self, texts) -> tuple[Tensor, Tensor, list[list[str]]]:
-        rows = self.rows(texts)
-        words = [self.spell(self.own(row)) for row in rows]
+        rows, words = self.read(texts)
         ids, valid = padded([row + list(self.extra) for row in rows], self.pad, self.length)
         return ids.to(self.device), valid.to(self.device), words
 
-    def rows(self, texts) -> list[list[int]]:
-        """The ids of each text with its special tokens."""
+    def read(self, texts) -> tuple[list[list[int]], list[list[str]]]:
+        """The ids of each text with its special tokens, and its words."""
         texts = list(texts)
         rows, lost = self.encode(texts)
+        words = [self.spell(self.own(row)) for row in rows]
         for i, (text, row) in enumerate(zip(texts, rows)):
-            own = [k for k in self.own(row) if k not in self.never]
-            if not visible(text) or all(word == BLANK for word in self.spell(own)):
+            shown = [w for k, w in zip(self.own(row), words[i]) if k not in self.never]
+            if not visible(text) or all(word == BLANK for word in shown):
                 raise ValueError(f"texts[{i}] has no words for this tokenizer, got {text!r}")
             if max(row) >= self.size:
                 raise ValueError(
@@ -67,7 +67,7 @@ class Tokenize:
             warnings.warn(
                 f"texts longer than the encoder reads are cut: {', '.join(cut)}", stacklevel=2
             )
-        return rows
+        return rows, words
 
     def own(self, row: list[int]) -> list[int]:
         """The words among a text's ids."""

@@ -14,7 +14,6 @@ from .layout import (
     Layout,
     assemble,
     find,
-    input_dtype,
     numbered,
     output_of,
     probe_of,
@@ -24,7 +23,7 @@ from .layout import (
     whole,
 )
 from .published import one_line
-from .wrapping import MORE, chain, checked, device_of, frozen
+from .wrapping import MORE, chain, checked, device_of, dtype_of, frozen
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 OTHER_TASKS = {
@@ -192,7 +191,7 @@ def wrap_torchvision(model: nn.Module, name: str | None = None) -> ImageEncoder:
     encoder = ImageEncoder(
         name=name or f"torchvision/{type(model).__name__}",
         device=device_of(model),
-        dtype=input_dtype(model),
+        dtype=dtype_of(model),
         parts=parts,
         no_split=why,
         tokens=tokens,

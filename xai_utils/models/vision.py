@@ -15,7 +15,6 @@ from .layout import (
     MeanOfHeads,
     PointwiseHead,
     assemble,
-    input_dtype,
     output_of,
     probe_of,
     tried,
@@ -24,7 +23,7 @@ from .layout import (
 )
 from .published import one_line
 from .timm_families import NO_SPLIT, TIMM_LAYOUT
-from .wrapping import chain, checked, device_of, frozen
+from .wrapping import chain, checked, device_of, dtype_of, frozen
 
 FEATURES_ONLY = FeatureDictNet, FeatureHookNet, FeatureGetterNet, FeatureGraphNet
 SIZE = (
@@ -67,7 +66,7 @@ def wrap_timm(model: nn.Module, name: str | None = None) -> ImageEncoder:
     encoder = ImageEncoder(
         name=name or f"timm/{architecture}",
         device=device_of(model),
-        dtype=input_dtype(model),
+        dtype=dtype_of(model),
         parts=parts,
         no_split=why,
         tokens=tokens,

@@ -234,8 +234,12 @@ def modules_behind(f) -> list[nn.Module]:
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:
-    """Of a module's floating weights; float32 without any."""
-    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+    """Of the first layer with a weight matrix, which is what a module takes: half precision often
+    leaves normalisations and positions in float32. Without one that of any floating weight, and
+    float32 without any."""
+    layers = (m.weight for m in module.modules() if isinstance(m, (nn.Conv2d, nn.Linear)))
+    weights = (w for w in (*layers, *module.parameters()) if isinstance(w, torch.Tensor))
+    return next((w.dtype for w in weights if w.is_floating_point()), torch.float32)
 
 
 def as_device(device) -> torch.device:
