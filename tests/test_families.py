@@ -361,7 +361,7 @@ def test_other_precisions_of_timm(family, dtype):
 def test_half_precision_of_open_clip(kind, dtype):
     model = families.open_clip_model(kind, cast_dtype=dtype)
     open_clip.convert_weights_to_lp(model, dtype=dtype)  # as create_model(precision=...) does it
-    encoder = image_tower(model, torch.device("cpu"), "half")
+    encoder = image_tower(model, "half")
     assert encoder.dtype == dtype and encoder.depth > 1
     x = pictures(encoder)
     h = encoder(x)

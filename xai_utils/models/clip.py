@@ -3,16 +3,15 @@
 from dataclasses import replace
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 
-from ..images import image_transform
 from ..types import DualEncoder, ImageEncoder, Parts
 from .clip_text import text_tower
 from .layout import (
     Layout,
     assemble,
     bare,
+    described,
     numbered,
     output_of,
     probe_of,
@@ -20,7 +19,7 @@ from .layout import (
     vector,
 )
 from .vision import timm_parts
-from .wrapping import chain, checked, device_of, dtype_of, frozen
+from .wrapping import chain, checked, device_of, frozen
 
 
 def pooled(visual: nn.Module, z: Tensor) -> Tensor:
@@ -52,34 +51,21 @@ def wrap_open_clip(model: nn.Module, tokenizer, name: str = "open_clip") -> Dual
     model = frozen(model)
     device = device_of(model)
     return DualEncoder(
-        image_tower(model, device, f"{name} image"),
+        image_tower(model, f"{name} image"),
         text_tower(model, tokenizer, device, f"{name} text"),
         name,
     )
 
 
-def image_tower(model: nn.Module, device: torch.device, name: str) -> ImageEncoder:
+def image_tower(model: nn.Module, name: str) -> ImageEncoder:
     visual = bare(model.visual)
     cfg = getattr(visual, "preprocess_cfg", {})
     size = visual.image_size
     size = (size, size) if isinstance(size, int) else tuple(size)
     mean, std = tuple(cfg.get("mean", (0, 0, 0))), tuple(cfg.get("std", (1, 1, 1)))
     parts, tokens, why = image_parts(visual)
-    encoder = ImageEncoder(
-        name=name,
-        device=device,
-        dtype=dtype_of(visual),
-        whole=chain([visual, vector]),
-        parts=parts,
-        no_split=why,
-        tokens=tokens,
-        image_size=size,
-        transform=image_transform(size, mean, std),
-        mean=mean,
-        std=std,
-        channels_last=tokens is None,
-        weights=dict(visual.named_parameters()),
-    )
+    forward = chain([visual, vector])
+    encoder = described(visual, name, forward, parts, tokens, why, size, mean, std)
     probe = probe_of(encoder, size, visual)
     h = output_of(visual, probe, "build its image tower with pooling")
     return checked(tried(encoder, probe, h), probe)

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from ..checks import is_finite
+from ..images import image_transform
 from ..types import ImageEncoder, Parts
 from .published import one_line
-from .wrapping import MORE, chain, probe_image
+from .wrapping import MORE, chain, device_of, dtype_of, probe_image
 
 CONTAINERS = nn.Sequential, nn.ModuleList
 
@@ -143,6 +144,28 @@ class MeanOfHeads(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         return sum(head(h) for head in self.heads) / len(self.heads)
+
+
+def described(
+    model: nn.Module, name: str, forward: Callable, parts, tokens, why: str, size, mean, std
+) -> ImageEncoder:
+    """A model as an encoder that is still to be tried: its forward pass in one piece, its pieces or
+    `why` it has none, its (extra tokens, (h, w)), and what its pictures are like."""
+    return ImageEncoder(
+        name=name,
+        device=device_of(model),
+        dtype=dtype_of(model),
+        whole=forward,
+        parts=parts,
+        no_split=why,
+        tokens=tokens,
+        image_size=size,
+        transform=image_transform(size, mean, std),
+        mean=mean,
+        std=std,
+        channels_last=tokens is None,
+        weights=dict(model.named_parameters()),
+    )
 
 
 @torch.no_grad()

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from ..images import image_transform
 from ..types import ImageEncoder
 from .layout import (
     Layout,
     assemble,
+    described,
     find,
     numbered,
     output_of,
@@ -23,7 +23,7 @@ from .layout import (
     whole,
 )
 from .published import one_line
-from .wrapping import MORE, chain, checked, device_of, dtype_of, frozen
+from .wrapping import MORE, chain, checked, frozen
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 OTHER_TASKS = {
@@ -188,21 +188,8 @@ def wrap_torchvision(model: nn.Module, name: str | None = None) -> ImageEncoder:
         why = ""
     except AttributeError as error:
         parts, tokens, why = None, None, f"it is not built as torchvision's are ({one_line(error)})"
-    encoder = ImageEncoder(
-        name=name or f"torchvision/{type(model).__name__}",
-        device=device_of(model),
-        dtype=dtype_of(model),
-        parts=parts,
-        no_split=why,
-        tokens=tokens,
-        image_size=size,
-        whole=chain([model, vector]),
-        transform=image_transform(size, channel_mean, std),
-        mean=channel_mean,
-        std=std,
-        channels_last=tokens is None,
-        weights=dict(model.named_parameters()),
-    )
+    name, forward = name or f"torchvision/{type(model).__name__}", chain([model, vector])
+    encoder = described(model, name, forward, parts, tokens, why, size, channel_mean, std)
     probe = probe_of(encoder, size, model)
     logits = output_of(model, probe, "wrap a classifier")
     if encoder.parts is not None:

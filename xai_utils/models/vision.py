@@ -9,12 +9,12 @@ from timm.models._features import FeatureDictNet, FeatureGetterNet, FeatureHookN
 from timm.models._features_fx import FeatureGraphNet
 from torch import Tensor, nn
 
-from ..images import image_transform
 from ..types import ImageEncoder, Parts
 from .layout import (
     MeanOfHeads,
     PointwiseHead,
     assemble,
+    described,
     output_of,
     probe_of,
     tried,
@@ -23,7 +23,7 @@ from .layout import (
 )
 from .published import one_line
 from .timm_families import NO_SPLIT, TIMM_LAYOUT
-from .wrapping import chain, checked, device_of, dtype_of, frozen
+from .wrapping import chain, checked, frozen
 
 FEATURES_ONLY = FeatureDictNet, FeatureHookNet, FeatureGetterNet, FeatureGraphNet
 SIZE = (
@@ -63,21 +63,9 @@ def wrap_timm(model: nn.Module, name: str | None = None) -> ImageEncoder:
     finish = [partial(model.forward_head, pre_logits=True), vector]
     parts, tokens, why = timm_parts(model, finish)
     architecture = getattr(model, "pretrained_cfg", {}).get("architecture", type(model).__name__)
-    encoder = ImageEncoder(
-        name=name or f"timm/{architecture}",
-        device=device_of(model),
-        dtype=dtype_of(model),
-        parts=parts,
-        no_split=why,
-        tokens=tokens,
-        image_size=size,
-        whole=chain([model.forward_features, *finish]),
-        transform=image_transform(size, mean, std),
-        mean=mean,
-        std=std,
-        channels_last=tokens is None,
-        weights=dict(model.named_parameters()),
-    )
+    name = name or f"timm/{architecture}"
+    forward = chain([model.forward_features, *finish])
+    encoder = described(model, name, forward, parts, tokens, why, size, mean, std)
     probe = probe_of(encoder, size, model)
     logits, h = output_of(model, probe, POOLED, SIZE), pre_logits(encoder, probe)
     if h is None:
