@@ -122,8 +122,8 @@ def cases(
               index
     n         the first n samples at most; None: all
     seed      of everything random that is done to these cases
-    A sample that cannot be read is left out, and a warning says how many are. Raises ValueError for a target that the model or a sample does not have, before any embedding
-    is computed.
+    A sample that cannot be read is left out, and a warning says how many are. Raises ValueError for
+    a target that the model or a sample does not have, before any embedding is computed.
     """
     model = load_model(model) if isinstance(model, str) else model
     check_task(model, modality, target)

@@ -51,7 +51,8 @@ def load_dataset(
 
     name   the kit's own: "photos" (9, test only), "stamps" (single things on grey), "scenes" (1 to
            4 of them on a texture), "copies" (one of them two or three times); or a data set of the
-           papers: "flickr8k", ... (`DATASETS` has all, docs/papers.md what each must look like)
+           papers: "flickr8k", ... (`DATASETS` has all, docs/papers.md what each must look like).
+           "flickr8k/train" is short for its split "train"
     split  None: the set's first. Of the kit's own "test" and "train": the same stamps in different
            compositions; "novel": a fixed fifth of the stamps, which no training of the kit uses.
            Of others, as they are distributed
@@ -66,7 +67,7 @@ def load_dataset(
     terms. A picture is opened when its sample is asked for; one that cannot be read raises
     SampleError then.
     """
-    check_choice("name", name, DATASETS)
+    name, split = name_and_split(name, split)
     check_seed(seed)
     if n is not None:
         check_counts(n=n)
@@ -81,6 +82,18 @@ def load_dataset(
     return EMBEDDED[name](split or "test", seed, n, **options)
 
 
+def name_and_split(name: str, split: str | None) -> tuple[str, str | None]:
+    """("flickr8k", "train") of "flickr8k/train"; the split is None where none is named."""
+    if not isinstance(name, str) or "/" not in name:
+        check_choice("name", name, DATASETS)
+        return name, split
+    name, _, named = name.partition("/")
+    check_choice("name", name, DATASETS)
+    if split not in (None, named):
+        raise ValueError(f"split is {split!r}, and the name says {named!r}: give one of them")
+    return name, named
+
+
 def check_options(name: str, options: dict, known: tuple[str, ...]) -> None:
     if unknown := sorted(set(options) - set(known)):
         raise ValueError(f"{name} takes no {', '.join(unknown)}")
@@ -89,11 +102,11 @@ def check_options(name: str, options: dict, known: tuple[str, ...]) -> None:
 def lacks(name: str, root=None) -> str:
     """What `load_dataset(name, root=root)` misses, in one sentence with where it is distributed and
     under which terms; "" where its files are there. Nothing is read."""
-    check_choice("name", name, DATASETS)
+    name, split = name_and_split(name, None)
     try:
         if name in SOURCES:
             source = SOURCES[name]
-            source.find(source.folder(root), source.splits[0])
+            source.find(source.folder(root), source.split(split))
         elif name != "photos":
             stamps.table()
     except DataMissing as error:

@@ -53,6 +53,11 @@ class Source:
             raise self.missing(f"XAI_DATA is not set; the set is looked for in XAI_DATA/{home}")
         return Path(os.environ["XAI_DATA"]).absolute() / home
 
+    def split(self, split: str | None) -> str:
+        """The split itself, the first one for None."""
+        check_choice("split", self.splits[0] if split is None else split, self.splits)
+        return split or self.splits[0]
+
     def missing(self, what: str) -> DataMissing:
         return DataMissing(
             f"{self.title}: {what}. It is distributed by {self.where} ({self.terms})"
@@ -150,8 +155,7 @@ def load(
               from the seed and the sample's id; "all": one sample for each caption, "id#0", "id#1"
     """
     check_choice("captions", captions, CAPTIONS)
-    split = source.splits[0] if split is None else split
-    check_choice("split", split, source.splits)
+    split = source.split(split)
     rows = source.read(source.folder(root), split, n, seed)
     if not rows:
         raise ValueError(
