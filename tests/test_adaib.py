@@ -11,7 +11,7 @@ from planted import CELL, cells, patch_cnn, two_patches
 from reference.adaib_loop import adaib_loop
 
 from xai_utils.data import load_dataset
-from xai_utils.data.pairs import derangement, mismatched, thirds
+from xai_utils.data.pairs import derangement, graded_thirds, mismatched, thirds
 from xai_utils.methods import adaib, m2ib
 from xai_utils.methods.adaib import DISTANCES, NETWORKS
 
@@ -257,3 +257,17 @@ def test_thirds():
     for wrong in ([0.1, 0.2], [0.1, float("nan"), 0.2], np.zeros((3, 3))):
         with pytest.raises(ValueError, match="at least 3 finite numbers"):
             thirds(wrong)
+
+
+def test_thirds_of_a_scale_never_part_equal_grades():
+    grades = [1, 1, 1, 4 / 3, 5 / 3, (1 + 2 + 3) / 3, 7 / 3, 8 / 3, (2 + 3 + 4) / 3, 11 / 3, 4]
+    found = graded_thirds(grades, (1, 4)).tolist()
+    assert found == ["noisy"] * 5 + ["borderline"] * 3 + ["clean"] * 3
+    assert graded_thirds([0, 1], (0, 1)).tolist() == ["noisy", "clean"]
+    near = [0.1 + 0.2, 0.3, 0.6, 0.7 - 0.1]  # of one grade each two, but for rounding
+    assert graded_thirds(near, (0, 0.9)).tolist() == ["borderline"] * 2 + ["clean"] * 2
+    for wrong in ([0.5], [float("nan")], [[1, 2]], [5]):
+        with pytest.raises(ValueError, match="grades must be a list of numbers from 1 to 4"):
+            graded_thirds(wrong, (1, 4))
+    with pytest.raises(ValueError, match="highest grade of scale"):
+        graded_thirds([1], (4, 1))

@@ -6,7 +6,7 @@ from . import photos, scenes, stamps
 from .debian import DataMissing
 from .distributed import load
 from .flickr8k import FLICKR8K
-from .pairs import mismatched, thirds
+from .pairs import graded_thirds, mismatched, thirds
 from .planted import plant
 from .recognised import confident, recognised
 from .samples import Dataset, Sample, SampleError, Thing
@@ -29,6 +29,7 @@ __all__ = [
     "SampleError",
     "Thing",
     "confident",
+    "graded_thirds",
     "lacks",
     "load_dataset",
     "mismatched",
