@@ -335,7 +335,7 @@ def test_masks_of_zeros_and_ones_become_bool(kind):
     ("fields", "error", "message"),
     [
         (dict(box=(0, 0, 5)), ValueError, "box of 't' must be four finite numbers"),
-        (dict(box=None), ValueError, "box of 't' must be four finite numbers"),
+        (dict(box=None), ValueError, "box of 't' is missing: give box"),
         (dict(box="0123"), ValueError, "box of 't' must be four finite numbers"),
         (dict(box=(0, 0, 5, float("nan"))), ValueError, "box of 't' must be four finite"),
         (dict(box=(0, 0, 5, float("inf"))), ValueError, "box of 't' must be four finite"),

@@ -5,6 +5,7 @@ maps = xu.explain({"p-ibisa": p_ibisa, "random": random_map}, c)
 table = xu.score(maps, c, [confidence_drop, iou])
 """
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from .batching import row_groups
 from .checks import check_counts, check_seed
-from .data import Sample, load_dataset
+from .data import Sample, SampleError, load_dataset
 from .match import match
 from .metrics.base import SIDES
 from .models import load_model
@@ -121,8 +122,8 @@ def cases(
               index
     n         the first n samples at most; None: all
     seed      of everything random that is done to these cases
-    Raises ValueError for a target that the model or a sample does not have, before any embedding
-    is computed.
+    A sample that cannot be read is left out, and a warning says how many are. Raises ValueError for
+    a target that the model or a sample does not have, before any embedding is computed.
     """
     model = load_model(model) if isinstance(model, str) else model
     check_task(model, modality, target)
@@ -131,10 +132,10 @@ def cases(
     check_seed(seed)
     dataset = checked_dataset(dataset, n)
     count = len(dataset) if n is None else min(n, len(dataset))
-    samples = [check_sample(dataset[i], i) for i in range(count)]
+    samples = readable(dataset, count)
     picks = [(s, k) for s in samples for k in things_of(s, target)]
     if not picks:
-        raise ValueError("dataset has no cases: it is empty, or its samples have no things")
+        raise ValueError("dataset has no cases: its samples have no things")
     return gather(model, picks, name_of_set(dataset), modality, target, seed)
 
 
@@ -157,6 +158,23 @@ def checked_dataset(dataset, n: int | None = None) -> Sequence[Sample]:
     if not len(dataset):
         raise ValueError("dataset is empty")
     return dataset
+
+
+def readable(dataset, count: int) -> list[Sample]:
+    """The first `count` samples without those that cannot be read, of which a warning tells.
+    Raises SampleError where none can."""
+    samples, lost = [], []
+    for i in range(count):
+        try:
+            samples.append(check_sample(dataset[i], i))
+        except SampleError as error:
+            lost.append(error)
+    if lost:
+        said = f"{len(lost)} of {count} samples of {name_of_set(dataset)} are left out: {lost[0]}"
+        if not samples:
+            raise SampleError(said)
+        warnings.warn(said, stacklevel=3)
+    return samples
 
 
 def check_sample(sample, i: int) -> Sample:

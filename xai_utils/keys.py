@@ -232,7 +232,7 @@ def probe_picture() -> Image.Image:
 
 def sample_key(sample) -> str:
     """A sample's picture, words, label and the places of its things."""
-    places = [[t.caption, describe(t.mask), describe(tuple(t.box))] for t in sample.things]
+    places = [[t.caption, describe(t.mask), describe(t.boxes)] for t in sample.things]
     words = [sample.id, sample.caption, repr(sample.label), repr(sample.matched), places]
     return digest(repr([words, sample.image.mode, sample.image.size]).encode(), sample.image)
 

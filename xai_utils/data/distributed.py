@@ -1,0 +1,184 @@
+"""Data sets that others distribute: where they lie, what is missing, which samples are drawn.
+
+A reader is one file of this folder. It says in a `Source` what the set is, and turns its files into
+`Row`s without opening a picture; a `Dataset` opens the picture of row i when sample i is asked for.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+
+from ..checks import check_choice, check_folder
+from .debian import DataMissing
+from .samples import Dataset, Sample, SampleError, Thing
+
+CAPTIONS = ("first", "seeded", "all")  # which of a picture's captions is a sample's own
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as it is distributed.
+
+    name    as for `load_dataset`; its files lie in a folder of this name (`home`, if another's)
+    title   its name in print
+    splits  the first one is the default
+    where   the page that distributes it; terms: what its users agree to
+    find    (folder, split) -> the paths that `read` needs; raises DataMissing for one that is
+            missing
+    read    (folder, split, n, seed) -> list of Row: all in the files' order where n is None, else
+            those that `drawn` picks; opens no picture
+    """
+
+    name: str
+    title: str
+    splits: tuple[str, ...]
+    where: str
+    terms: str
+    find: Callable[[Path, str], object]
+    read: Callable[[Path, str, int | None, int], "list[Row]"]
+    home: str = ""
+
+    def folder(self, root: str | os.PathLike | None) -> Path:
+        """The folder of this set: in `root`, or `root` itself, else in `XAI_DATA`."""
+        home = self.home or self.name
+        if root is not None:
+            check_folder("root", root)
+            inner = Path(root) / home
+            return inner if inner.is_dir() else Path(root)
+        if not os.environ.get("XAI_DATA"):
+            raise self.missing(f"XAI_DATA is not set; the set is looked for in XAI_DATA/{home}")
+        return Path(os.environ["XAI_DATA"]).absolute() / home
+
+    def split(self, split: str | None) -> str:
+        """The split itself, the first one for None."""
+        check_choice("split", self.splits[0] if split is None else split, self.splits)
+        return split or self.splits[0]
+
+    def missing(self, what: str) -> DataMissing:
+        return DataMissing(
+            f"{self.title}: {what}. It is distributed by {self.where} ({self.terms})"
+        )
+
+    def one_of(self, folder: Path, *names: str, split: str = "") -> Path:
+        """The first of these files or folders that is there. Raises DataMissing for none."""
+        for name in names:
+            if (folder / name).exists():
+                return folder / name
+        wanted = " or ".join(names) + (f" for the split {split!r}" if split else "")
+        there = "" if folder.is_dir() else " (there is no such folder)"
+        raise self.missing(f"looked in {folder}{there} for {wanted}")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a set's files say of one sample, its picture unopened.
+
+    picture  a path below `folder`, as the files have it, or a function without arguments that
+             opens the picture as anything that `xai_utils.images.rgb` takes and can be pickled
+    captions    the first one is the sample's own; references: all of the picture's, if others
+    things      the keywords of `Thing` of each, so that a mask is made when the sample is
+    """
+
+    id: str
+    folder: Path
+    picture: str | Callable[[], object]
+    captions: tuple[str, ...]
+    things: tuple[dict, ...] = ()
+    label: int | None = None
+    source: str | None = None
+    matched: bool = True
+    judgements: tuple[float | str, ...] = ()
+    references: tuple[str, ...] = ()
+
+    def sample(self) -> Sample:
+        """The sample with its first caption. Raises SampleError for whatever is wrong with it."""
+        try:
+            for text in self.captions:
+                text.encode()  # what was not UTF-8 came in as lone surrogates
+            image = self.picture() if callable(self.picture) else self.file()
+            return Sample(
+                self.id,
+                image,
+                self.captions[0] if self.captions else "",
+                tuple(Thing(**thing) for thing in self.things),
+                self.label,
+                self.source,
+                self.matched,
+                self.references or (self.captions if len(self.captions) > 1 else ()),
+                tuple(float(value) for value in self.judgements),
+            )
+        except UnicodeEncodeError as error:
+            raise SampleError(f"a caption of {self.id!r} is not UTF-8: {self.folder}") from error
+        except (ValueError, TypeError, OSError) as error:
+            raise SampleError(f"{self.id!r} in {self.folder} cannot be read: {error}") from error
+
+    def file(self) -> Path:
+        path = below(self.folder, self.picture)
+        if not path.is_file():
+            raise ValueError(f"there is no picture {path}")
+        return path
+
+
+def below(folder: Path, name: str) -> Path:
+    """`folder / name`. Raises ValueError for a name that leaves the folder."""
+    posix, windows = PurePosixPath(name), PureWindowsPath(name)
+    away = posix.is_absolute() or windows.drive or windows.root or ".." in windows.parts
+    if away or not name.strip() or "\0" in name:
+        raise ValueError(f"{name!r} is no path below {folder}")
+    return folder / posix
+
+
+def drawn(total: int, n: int | None, seed: int) -> list[int]:
+    """Which of `total` rows: all in their order, or n of them in an order that follows from the
+    seed. Of the same seed, fewer are the beginning of more."""
+    if n is None:
+        return list(range(total))
+    return np.random.default_rng(seed).permutation(total)[:n].tolist()
+
+
+def lines(path: Path) -> list[str]:
+    """The lines of a text file without their ends. Bytes that are not UTF-8 become lone surrogates,
+    by which `Row.sample` knows them, so that one damaged line costs one sample."""
+    return path.read_text("utf-8-sig", "surrogateescape").split("\n")
+
+
+def load(
+    source: Source, split: str | None, n: int | None, seed: int, root, captions: str = "first"
+) -> Dataset:
+    """The samples of one split.
+
+    captions  "first": one sample a picture with its first caption; "seeded": with one that follows
+              from the seed and the sample's id; "all": one sample for each caption, "id#0", "id#1"
+    """
+    check_choice("captions", captions, CAPTIONS)
+    split = source.split(split)
+    rows = source.read(source.folder(root), split, n, seed)
+    if not rows:
+        raise ValueError(
+            f"{source.title} has no samples of the split {split!r} in {source.folder(root)}"
+        )
+    rows = [one for row in rows for one in choices(row, captions, seed)][:n]
+    return Dataset(f"{source.name}/{split}", len(rows), partial(make, rows))
+
+
+def make(rows: Sequence[Row], i: int) -> Sample:
+    return rows[i].sample()
+
+
+def choices(row: Row, captions: str, seed: int) -> Iterable[Row]:
+    """The row itself, or rows of its captions, each with the chosen one first."""
+    if captions == "first" or len(row.captions) < 2:
+        return [row]
+    kept = dict(references=row.captions)
+    if captions == "seeded":
+        rng = np.random.default_rng([seed, *row.id.encode()])
+        return [replace(row, captions=(row.captions[rng.integers(len(row.captions))],), **kept)]
+    own = dict(source=row.source or row.id) | kept
+    return [
+        replace(row, id=f"{row.id}#{k}", captions=(text,), **own)
+        for k, text in enumerate(row.captions)
+    ]
