@@ -23,11 +23,13 @@ LIKE_A_MODEL_OR_DATA = r"model|encoder|captioner|tower|cnn|vit|dual|data"
 def loads(value) -> bool:
     """Whether load_model or load_dataset knows the name."""
     names = {*EMBEDDED, *STRATEGY_NAMES, *PAPER_NAMES, *DATASETS}
-    return value in names or str(value).startswith(("open_clip/", "timm/", "transformers/"))
+    return value.split("/")[0] in names or value.startswith(
+        ("open_clip/", "timm/", "transformers/")
+    )
 
 
 def words(value) -> list[str]:
-    parts = value if isinstance(value, list) else [value]
+    parts = value if isinstance(value, (list, dict)) else [value]
     return [word for part in parts if isinstance(part, str) for word in part.split()]
 
 
@@ -43,6 +45,7 @@ def test_a_parameter_names_models_or_data_just_where_the_rule_says_so(path):
 def test_what_parameters_ask_for():
     given = dict(
         data="coco flickr8k",
+        things_data={"coco": 3, "flickr8k/all": 2},
         shown_data=["coco", "photos"],
         model_name="open_clip/ViT-B-32",
         pretrained="openai",
@@ -57,6 +60,7 @@ def test_what_parameters_ask_for():
     assert needs.needs(given) == [
         Need("data", "coco"),
         Need("data", "flickr8k"),
+        Need("data", "flickr8k/all"),
         Need("data", "photos"),
         Need("model", "open_clip/ViT-B-32", "openai"),
         Need("model", "vgg16"),
@@ -83,14 +87,20 @@ def profile(tmp_path, monkeypatch):
         )
     settings = tmp_path / "profiles" / "toy"
     (settings / "68_runs.yaml").write_text("data: photos\n")
-    (settings / "69_lacks.yaml").write_text("data: coco photos\nmodel_name: a-model\n")
+    (settings / "69_lacks.yaml").write_text(
+        "data: {coco: 2, photos: 2, coco/train: 9}\nmodel_name: a-model\n"
+    )
     monkeypatch.setattr(runs, "ROOT", tmp_path)
     monkeypatch.delenv("XAI_DATA", raising=False)
 
     def lacks(need):
         if need.name == "nonsense":
             raise ValueError("unknown data set 'nonsense'")
-        return "" if need.name in ("photos", "ours") else f"no {need.name}/list.txt: see {ADDRESS}."
+        return (
+            ""
+            if need.name in ("photos", "ours")
+            else f"no {need.name.split('/')[0]}/list.txt: {ADDRESS}."
+        )
 
     monkeypatch.setattr(needs, "lacks", lacks)
     return tmp_path
@@ -112,9 +122,9 @@ def test_what_is_missing_stands_on_one_page_and_the_rest_is_ready(profile, monke
     assert "toy: 1 of 2 notebooks" in page
     assert "XAI_DATA is not set" in page
     assert page.count("no coco/list.txt") == page.count("no a-model/list.txt") == 1
-    assert "coco, a data set, for notebook 69\n" in page
+    assert "coco, coco/train (data set), for notebook 69\n" in page
     assert "68_runs   runs\n" in page
-    assert "69_lacks  lacks coco, a-model\n" in page
+    assert "69_lacks  lacks coco, coco/train, a-model\n" in page
     assert ADDRESS in page
     assert all(len(line) <= 100 for line in page.splitlines() if ADDRESS not in line)
     monkeypatch.setenv("XAI_DATA", str(profile))

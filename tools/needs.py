@@ -1,9 +1,10 @@
 """Which data sets and models a notebook asks for by its parameters, and the page of those that are
 not there.
 
-The last word of a parameter's name says what it holds: data sets in `data` and `shown_data`, models
-in `model_name`, `cnn_names`, `photo_model`, `models` and `tower`. Several are a list, or a string
-with blanks between them. `pretrained` is the tag of `model_name`.
+The last word of a parameter's name says what it holds: data sets in `data` and `things_data`,
+models in `model_name`, `cnn_names`, `photo_model`, `models` and `tower`. Several are a list, a
+dictionary from names to sizes, or a string with blanks between them. `pretrained` is the tag of
+`model_name`.
 """
 
 import os
@@ -46,7 +47,7 @@ def names(parameter: str, value) -> list[str]:
     if isinstance(value, str):  # the folder of a single model may have blanks in it
         single = kind(parameter) == "model" and not parameter.endswith("s")
         return [value] if single else value.split()
-    return value if isinstance(value, list) else [value]
+    return list(value) if isinstance(value, (list, dict)) else [value]
 
 
 def lacks(need: Need) -> str:
@@ -77,10 +78,12 @@ def page(profile: str, asked: dict[str, list[Need]], missing: dict[Need, str]) -
     text = [f"Profile {profile}: {stopped} of {len(asked)} notebooks cannot run for want of this."]
     if any(n.kind == "data" for n in missing) and not os.environ.get("XAI_DATA"):
         text += ["XAI_DATA is not set: it names the folder in which the data sets lie."]
-    for need, sentence in missing.items():
-        users = [notebook.split("_")[0] for notebook in asked if need in lacking[notebook]]
-        head = f"{need}, {'a data set' if need.kind == 'data' else 'a model'}, for notebook"
-        text += ["", wrapped(f"{head} {', '.join(users)}"), wrapped(sentence, "    ", "    ")]
+    for sentence in dict.fromkeys(missing.values()):  # one for all splits of a set
+        things = [need for need in missing if missing[need] == sentence]
+        users = [k.split("_")[0] for k, wanted in lacking.items() if set(things) & set(wanted)]
+        what = "data set" if things[0].kind == "data" else "model"
+        head = f"{', '.join(map(str, things))} ({what}), for notebook {', '.join(users)}"
+        text += ["", wrapped(head), wrapped(sentence, "    ", "    ")]
     text += [""]
     column = max(map(len, asked)) + 2
     for notebook, things in lacking.items():
