@@ -23,9 +23,7 @@ LIKE_A_MODEL_OR_DATA = r"model|encoder|captioner|tower|cnn|vit|dual|data"
 def loads(value) -> bool:
     """Whether load_model or load_dataset knows the name."""
     names = {*EMBEDDED, *STRATEGY_NAMES, *PAPER_NAMES, *DATASETS}
-    return value.split("/")[0] in names or value.startswith(
-        ("open_clip/", "timm/", "transformers/")
-    )
+    return value.split("/")[0] in {*names, "open_clip", "timm", "transformers"}
 
 
 def words(value) -> list[str]:
@@ -96,11 +94,8 @@ def profile(tmp_path, monkeypatch):
     def lacks(need):
         if need.name == "nonsense":
             raise ValueError("unknown data set 'nonsense'")
-        return (
-            ""
-            if need.name in ("photos", "ours")
-            else f"no {need.name.split('/')[0]}/list.txt: {ADDRESS}."
-        )
+        there = need.name in ("photos", "ours")
+        return "" if there else f"no {need.name.split('/')[0]}/list.txt: {ADDRESS}."
 
     monkeypatch.setattr(needs, "lacks", lacks)
     return tmp_path
@@ -122,7 +117,7 @@ def test_what_is_missing_stands_on_one_page_and_the_rest_is_ready(profile, monke
     assert "toy: 1 of 2 notebooks" in page
     assert "XAI_DATA is not set" in page
     assert page.count("no coco/list.txt") == page.count("no a-model/list.txt") == 1
-    assert "coco, coco/train (data set), for notebook 69\n" in page
+    assert "coco, coco/train (data set), needed by 69\n" in page
     assert "68_runs   runs\n" in page
     assert "69_lacks  lacks coco, coco/train, a-model\n" in page
     assert ADDRESS in page

@@ -82,7 +82,7 @@ def page(profile: str, asked: dict[str, list[Need]], missing: dict[Need, str]) -
         things = [need for need in missing if missing[need] == sentence]
         users = [k.split("_")[0] for k, wanted in lacking.items() if set(things) & set(wanted)]
         what = "data set" if things[0].kind == "data" else "model"
-        head = f"{', '.join(map(str, things))} ({what}), for notebook {', '.join(users)}"
+        head = f"{', '.join(map(str, things))} ({what}), needed by {', '.join(users)}"
         text += ["", wrapped(head), wrapped(sentence, "    ", "    ")]
     text += [""]
     column = max(map(len, asked)) + 2
