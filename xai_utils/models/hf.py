@@ -8,6 +8,7 @@ import transformers
 
 from ..types import DualEncoder, ImageEncoder, TextEncoder
 from .fetch import check_tag, from_hub, seeded
+from .folders import model_folder
 from .hf_image import image_encoder, is_dual, sees
 from .published import one_line
 from .wrapping import frozen
@@ -18,7 +19,8 @@ def load_transformers(
 ) -> ImageEncoder | TextEncoder | DualEncoder:
     """A model in the hub's format, with the tokenizer and the image processor that lie beside it.
 
-    inner       a folder, which needs no network, or a name on the hub
+    inner       a folder, which needs no network, or a name on the hub, whose folder may lie in
+                the one that XAI_WEIGHTS names
     pretrained  None: the trained weights, which a name on the hub always means; "random": random
                 weights (seed 0) for the configuration that is found there
     Weights are read as float32, from safetensors or as plain tensors; code that comes with a model
@@ -30,10 +32,7 @@ def load_transformers(
 
     what = f"transformers/{inner}"
     check_tag(what, pretrained)
-    if not inner:
-        raise ValueError("a model of transformers is named transformers/FOLDER-OR-NAME")
-    folder = Path(inner).expanduser()
-    source = str(folder) if folder.is_dir() else inner
+    source = str(model_folder(inner) or inner)
     with found("the weights of a transformers model", source):
         config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
         model, missing = read_model(source, config, random=pretrained == "random")
@@ -115,6 +114,14 @@ def kind_of(config) -> type:
     kind = getattr(transformers, saved, None) if bare else None
     known = isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)
     return kind if known else transformers.AutoModel
+
+
+def class_of(config) -> type:
+    """The class that `read_model` makes of a configuration."""
+    kind = kind_of(config)
+    if kind is transformers.AutoModel:
+        kind = transformers.MODEL_MAPPING[type(config)]
+    return kind[0] if isinstance(kind, tuple) else kind
 
 
 def wrap_transformers(

@@ -31,10 +31,11 @@ from ..data.cache import cache_folder, clear_parts
 @dataclass(frozen=True)
 class Carried:
     """An encoder that a library knows: `tag` is what load_model's `pretrained` says for it,
-    `options` go to timm."""
+    `options` go to timm, `terms` are those of its authors."""
 
     library: str
     model: str
+    terms: str
     tag: str = "yes"
     options: dict = field(default_factory=dict)
 
@@ -44,6 +45,7 @@ class Checkpoint:
     """A file that a paper's authors publish.
 
     url   as in the authors' own code, which `seen` names
+    terms under which they give it
     arch  the timm model, without a classifier, that it fits
     drop  how the names begin that are left out on purpose: heads and projectors of the training
     std   what the authors divide the colours by; their mean is ImageNet's in every recipe
@@ -51,6 +53,7 @@ class Checkpoint:
 
     url: str
     seen: str
+    terms: str
     arch: str
     drop: tuple[str, ...]
     std: tuple[float, float, float] = IMAGENET_DEFAULT_STD
@@ -58,16 +61,16 @@ class Checkpoint:
 
 CARRIED = {
     "clip-vit-b-32": Carried(
-        "open_clip", "ViT-B-32-quickgelu", "openai"
+        "open_clip", "ViT-B-32-quickgelu", "MIT", tag="openai"
     ),  # OpenAI trained with QuickGELU
-    "vgg16": Carried("timm", "vgg16.tv_in1k"),
-    "resnet50": Carried("timm", "resnet50.tv_in1k"),
-    "vit-b-16": Carried("timm", "vit_base_patch16_224.augreg_in21k_ft_in1k"),
-    "dino-vit-b-16": Carried("timm", "vit_base_patch16_224.dino"),
+    "vgg16": Carried("timm", "vgg16.tv_in1k", "BSD-3-Clause"),
+    "resnet50": Carried("timm", "resnet50.tv_in1k", "BSD-3-Clause"),
+    "vit-b-16": Carried("timm", "vit_base_patch16_224.augreg_in21k_ft_in1k", "Apache-2.0"),
+    "dino-vit-b-16": Carried("timm", "vit_base_patch16_224.dino", "Apache-2.0"),
     "dinov2-vit-b-14": Carried(
-        "timm", "vit_base_patch14_dinov2.lvd142m", options={"img_size": 224}
+        "timm", "vit_base_patch14_dinov2.lvd142m", "Apache-2.0", options={"img_size": 224}
     ),
-    "beit-base": Carried("timm", "beit_base_patch16_224.in22k_ft_in22k_in1k"),
+    "beit-base": Carried("timm", "beit_base_patch16_224.in22k_ft_in22k_in1k", "Apache-2.0"),
 }
 
 META = "https://dl.fbaipublicfiles.com"
@@ -77,12 +80,14 @@ CHECKPOINTS = {
     "barlow-twins-resnet50": Checkpoint(
         f"{META}/barlowtwins/ep1000_bs2048_lrw0.2_lrb0.0048_lambd0.0051/resnet50.pth",
         "facebookresearch/barlowtwins hubconf.py",
+        "the LICENSE of github.com/facebookresearch/barlowtwins",
         "resnet50",
         ("fc.", "projector.", "bn."),
     ),
     "swav-resnet50": Checkpoint(
         f"{META}/deepcluster/swav_800ep_pretrain.pth.tar",
         "facebookresearch/swav hubconf.py",
+        "CC BY-NC 4.0",
         "resnet50",
         ("fc.", "projection_head.", "prototypes."),
         std=(0.228, 0.224, 0.225),  # so in src/multicropdataset.py, not ImageNet's 0.229
@@ -90,18 +95,21 @@ CHECKPOINTS = {
     "dino-resnet50": Checkpoint(
         f"{META}/dino/dino_resnet50_pretrain/dino_resnet50_pretrain.pth",
         "facebookresearch/dino hubconf.py",
+        "Apache-2.0",
         "resnet50",
         ("fc.", "head."),
     ),
     "ibot-vit-b-16": Checkpoint(
         f"{IBOT}/vitb_16/checkpoint_teacher.pth",
         "bytedance/ibot README.md",
+        "Apache-2.0",
         "vit_base_patch16_224",
         ("head.", "masked_embed"),
     ),
     "ibot-vit-s-16": Checkpoint(
         f"{IBOT}/vits_16/checkpoint_teacher.pth",
         "bytedance/ibot README.md",
+        "Apache-2.0",
         "vit_small_patch16_224",
         ("head.", "masked_embed"),
     ),
@@ -116,10 +124,14 @@ WRAPPERS = (
 PREFIXES = ("module.", "backbone.", "encoder.")  # what training wrappers put in front of every name
 
 
+def weights_folder() -> Path:
+    """`XAI_WEIGHTS`, else "weights" in the cache."""
+    return Path(os.environ.get("XAI_WEIGHTS") or cache_folder() / "weights").expanduser()
+
+
 def weight_file(name: str) -> Path:
     """Where the weights of a paper's name lie, or belong."""
-    folder = Path(os.environ.get("XAI_WEIGHTS") or cache_folder() / "weights")
-    return folder / f"{name}.{'pth' if name in CHECKPOINTS else 'safetensors'}"
+    return weights_folder() / f"{name}.{'pth' if name in CHECKPOINTS else 'safetensors'}"
 
 
 def published(name: str, trained: bool) -> nn.Module:
