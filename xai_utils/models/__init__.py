@@ -6,18 +6,19 @@ import torch
 
 from ..types import DualEncoder, ImageEncoder, TextEncoder
 from .availability import lacks, unknown
+from .blip import load_blip
 from .bring import wrap
 from .clip import wrap_open_clip
 from .embedded import EMBEDDED
 from .fetch import check_tag, check_timm, file_of_open_clip, from_file, from_hub, seeded
 from .hf import load_transformers
-from .published import CARRIED, CHECKPOINTS, PAPER_NAMES, published, weight_file
+from .published import CARRIED, CHECKPOINTS, PAPER_NAMES, is_authors, published, weight_file
 from .strategies import NAMES as STRATEGY_NAMES
 from .strategies import strategy_encoder
 from .vision import wrap_timm
 from .wrapping import as_device, rescaled
 
-__all__ = ["EMBEDDED", "lacks", "load_model", "rescaled", "wrap"]
+__all__ = ["EMBEDDED", "lacks", "load_blip", "load_model", "rescaled", "wrap"]
 
 
 def load_model(
@@ -68,7 +69,7 @@ def load_paper(name, pretrained, device):
     """An encoder by the name that a paper gives it: trained, from its file if that is there, else
     from its library's hub."""
     check_tag(name, pretrained)
-    if name in CHECKPOINTS:
+    if name in CHECKPOINTS or (pretrained is None and is_authors(name)):
         with seeded():
             return wrap_timm(published(name, trained=pretrained is None).to(device), name)
     row, file = CARRIED[name], weight_file(name)

@@ -11,8 +11,9 @@ from huggingface_hub import constants as hub
 
 from .embedded import EMBEDDED
 from .fetch import check_tag, check_timm, file_of_open_clip, hub_of
-from .folders import cached_folder, is_hub_name, missing_file, model_folder
-from .published import CARRIED, CHECKPOINTS, PAPER_NAMES, one_line, weight_file, weights_folder
+from .folders import cached_folder, is_hub_name, model_folder
+from .hf import folder_lacks
+from .published import CARRIED, CHECKPOINTS, PAPER_NAMES, weight_file, weights_folder
 from .strategies import NAMES as STRATEGY_NAMES
 
 PATIENCE = 3  # seconds in which a host must answer
@@ -48,7 +49,7 @@ def lacks(name: str, pretrained: str | None = None) -> str:
     if kind == "transformers":
         check_tag(name, pretrained)
         return transformers_lacks(inner, weights=pretrained is None)
-    if kind and inner:
+    if inner:
         check_tag(name, pretrained)
         return transformers_lacks(name, weights=pretrained is None)
     raise unknown(name)
@@ -127,25 +128,6 @@ def transformers_lacks(name: str, *, weights: bool) -> str:
     if (folder and not folder_lacks(folder, weights=weights)) or hub_can_be_reached():
         return ""
     return f"{what} lacks {place(weights_folder() / name)}: {source(name)}; {ELSEWHERE}"
-
-
-def folder_lacks(folder: Path, *, weights: bool) -> str:
-    """The first file that is missing from a model's folder, or "a readable config.json"."""
-    import transformers
-
-    from .hf import class_of, quiet
-    from .hf_image import is_dual, sees
-
-    if lost := missing_file(folder, weights=weights):
-        return lost
-    try:
-        with quiet():
-            config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-            kind = class_of(config)
-    except Exception as error:  # whatever json and transformers say of it
-        return f"a readable config.json ({one_line(error, 120)})"
-    text, pictures = is_dual(kind) or not sees(kind), sees(kind)
-    return missing_file(folder, weights=weights, tokenizer=text, pictures=pictures)
 
 
 def source(name: str) -> str:

@@ -8,10 +8,9 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from .published import weights_folder
 
-# each a choice of sets of files, one of which must lie there; the first is the one that is named
-WEIGHTS = (("model.safetensors",), ("pytorch_model.bin",))
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 INDEX = ".index.json"  # of weights in several files
-TOKENIZER = (
+TOKENIZER = (  # the files of one row must lie there, as of PICTURES
     ("tokenizer.json",),
     ("vocab.json", "merges.txt"),
     ("vocab.txt",),
@@ -53,18 +52,33 @@ def missing_file(folder: Path, *, weights=True, tokenizer=False, pictures=False)
     if weights and (lost := missing_weights(folder)):
         return lost
     for wanted, choices in [(tokenizer, TOKENIZER), (pictures, PICTURES)]:
-        if wanted and not any(all((folder / f).is_file() for f in files) for files in choices):
-            return " or ".join(" and ".join(files) for files in choices)
+        if wanted and (lost := missing_choice(folder, choices)):
+            return lost
     return ""
 
 
+def missing_choice(folder: Path, choices: tuple[tuple[str, ...], ...]) -> str:
+    """What a folder lacks where no row is whole: the rest of a row that is there in part, else any
+    row; "" where one is whole."""
+    lost = [tuple(f for f in files if not (folder / f).is_file()) for files in choices]
+    if not all(lost):
+        return ""
+    begun = [rest for rest, files in zip(lost, choices) if rest != files]
+    return ", or ".join(" and ".join(files) for files in begun or choices)
+
+
 def missing_weights(folder: Path) -> str:
-    for (file,) in WEIGHTS:
-        if (folder / file).is_file():
-            return ""
-        if (folder / f"{file}{INDEX}").is_file():
-            return missing_part(folder, f"{file}{INDEX}")
-    return " or ".join(file for (file,) in WEIGHTS)
+    file = weights_in(folder)
+    if file.endswith(INDEX):
+        return missing_part(folder, file)
+    return "" if file else " or ".join(WEIGHTS)
+
+
+def weights_in(folder: Path) -> str:
+    """The file of weights that transformers reads, or the index of several; "" where there is
+    none."""
+    files = (f"{file}{end}" for file in WEIGHTS for end in ("", INDEX))
+    return next((f for f in files if (folder / f).is_file()), "")
 
 
 def missing_part(folder: Path, index: str) -> str:
