@@ -12,6 +12,7 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
+from zlib import adler32
 
 from PIL import Image
 
@@ -80,7 +81,7 @@ def pairs_of(shard: Path) -> list[Pair]:
         for name, kind, start, size in members(file, shard):
             away = AWAY.match(name)
             key, ending = name.rpartition(".")[::2] if away else key_and_ending(name)
-            if ending != "txt" and ending not in PICTURES:
+            if (ending := ending.lower()) != "txt" and ending not in PICTURES:
                 continue
             if key not in pairs:
                 pairs[key] = Pair(shard, key)
@@ -103,21 +104,21 @@ def pairs_of(shard: Path) -> list[Pair]:
 def key_and_ending(name: str) -> tuple[str, str]:
     """webdataset's rule: the key ends at the first dot of the file's name."""
     parts = KEY.fullmatch(name.removeprefix("./"))
-    return (parts[1], parts[2].lower()) if parts else ("", "")
+    return (parts[1], parts[2]) if parts else ("", "")
 
 
 def add_caption(pair: Pair, name: str, file: BinaryIO, size: int) -> None:
-    text = file.read(min(size, LONGEST + 1))
+    data = file.read(min(size, LONGEST + 1))
     if pair.caption is not None:
         pair.wrong = f"it has two captions, one of them {name!r}"
-    elif len(text) > LONGEST or b"\0" in text:
+    elif len(data) > LONGEST or b"\0" in data:
         pair.wrong = f"{name!r} holds no caption: it is too long, or has zero bytes"
-    pair.caption = text.decode("utf-8-sig", "surrogateescape").strip()
+    pair.caption = data.decode("utf-8", "surrogateescape").removeprefix("\ufeff").strip()
 
 
 def members(file: BinaryIO, shard: Path) -> Iterator[tuple[str, bytes, int, int]]:
     """Name, type, start and size of each member that is a file or a link; the file stands at the
-    start of its data. tarfile needs four times as long."""
+    start of its data. tarfile needs five times as long."""
     at, name, long_size = 0, None, None
     while True:
         file.seek(at)
@@ -130,8 +131,10 @@ def members(file: BinaryIO, shard: Path) -> Iterator[tuple[str, bytes, int, int]
             size, kind = size_and_type(header)
             start = at + BLOCK
             if kind in NAMING:
-                said = file.read(min(size, LONGEST))
-                if len(said) < size:
+                if size > LONGEST:
+                    raise ValueError(f"{size} bytes of a name")
+                said = file.read(size)
+                if len(said) < size:  # the shard is cut here
                     return
                 new_name, new_size = (text(said), None) if kind == b"L" else extended(said)
                 name, long_size = new_name or name, new_size or long_size
@@ -145,8 +148,11 @@ def members(file: BinaryIO, shard: Path) -> Iterator[tuple[str, bytes, int, int]
 
 
 def size_and_type(header: bytes) -> tuple[int, bytes]:
-    """Raises ValueError where the checksum says that this is no header."""
-    if sum(header) - sum(header[148:156]) + 8 * 32 != number(header[148:156]):
+    """Raises ValueError where the checksum, the sum of the bytes with spaces in place of itself,
+    says that this is no header. Adler-32 has one more than the sum of all bytes, modulo 65521, in
+    its lower half, and has it in a twentieth of the time."""
+    field = header[148:156]
+    if (number(field) - 8 * 32 + sum(field) + 1) % 65521 != adler32(header) & 0xFFFF:
         raise ValueError("checksum")
     return number(header[124:136]), header[156:157]
 
@@ -173,7 +179,7 @@ def extended(said: bytes) -> tuple[str | None, int | None]:
     """The name and the size in a pax header, "LENGTH key=value" one after the other; most of
     webdataset's say only at which second the member was written."""
     name = size = None
-    while said:
+    while b"path=" in said or b"size=" in said:
         length = int(said.partition(b" ")[0])
         record, said = said[:length], said[max(length, 1) :]
         key, _, value = record.partition(b" ")[2].partition(b"=")
