@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from planted import CELL, cells, patch_cnn, two_patches
 from reference.adaib_loop import adaib_loop
 
-from xai_utils.data import load_dataset
+from xai_utils.data import Sample, load_dataset
 from xai_utils.data.pairs import derangement, graded_thirds, mismatched, thirds
 from xai_utils.methods import adaib, m2ib
 from xai_utils.methods.adaib import DISTANCES, NETWORKS
@@ -240,6 +240,21 @@ def test_mismatched_photos_and_scenes_keep_their_pictures():
     assert sorted(s.caption for s in swapped) == sorted(s.caption for s in photos)
     assert all(a.caption != b.caption and not b.things for a, b in zip(photos, swapped))
     assert np.array_equal(np.array(photos[2].image), np.array(swapped[2].image))
+
+
+def test_mismatched_captions_are_of_another_picture_and_unjudged():
+    grey = np.full((8, 8, 3), 128, np.uint8)
+    own = {k: tuple(f"caption {i} of {k}" for i in range(2)) for k in ("a", "b", "c")}
+    pairs = [
+        Sample(f"{k}#{i}", grey, text, source=k, captions=own[k], judgements=(4.0, 3.0))
+        for k in own
+        for i, text in enumerate(own[k])
+    ]
+    for seed in range(5):
+        for before, after in zip(pairs, mismatched(pairs, seed)):
+            assert after.caption not in own[before.source]
+            assert after.source == before.source and after.captions == before.captions
+            assert after.judgements == () and after.grade is None
 
 
 def test_mismatched_scenes_name_nothing_that_is_there(stamps):

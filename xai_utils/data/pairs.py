@@ -49,11 +49,12 @@ def clashes(n: int, names: Sequence[Collection[str]] | None) -> np.ndarray:
 
 def mismatched(samples: Sequence[Sample], seed: int) -> list[Sample]:
     """The same pictures, in the same order, each with the caption of another that shares no thing
-    with it. `source` still names the picture, `matched` is False."""
+    and no caption with it. `source` still names the picture and `captions` are still its own,
+    `matched` is False, and nobody has judged the new pair."""
     for i, s in enumerate(samples):
         if not isinstance(s, Sample):
             raise TypeError(f"samples[{i}] must be a Sample, got {type(s).__name__}")
-    names = [{s.caption, *(t.caption for t in s.things)} for s in samples]
+    names = [{s.caption, *s.captions, *(t.caption for t in s.things)} for s in samples]
     swap = derangement(len(samples), seed, names)
     return [
         replace(
@@ -64,6 +65,7 @@ def mismatched(samples: Sequence[Sample], seed: int) -> list[Sample]:
             label=None,
             source=s.source or s.id,
             matched=False,
+            judgements=(),
         )
         for s, j in zip(samples, swap)
     ]
