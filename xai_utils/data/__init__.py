@@ -3,6 +3,7 @@ sets of the papers, read from XAI_DATA."""
 
 from ..checks import check_choice, check_counts, check_seed
 from . import photos, scenes, stamps
+from .coco import COCO
 from .debian import DataMissing
 from .distributed import load
 from .flickr8k import FLICKR8K
@@ -18,7 +19,7 @@ EMBEDDED = {
     "scenes": scenes.scenes,
     "copies": scenes.copies,
 }
-SOURCES = {source.name: source for source in (FLICKR8K,)}
+SOURCES = {source.name: source for source in (FLICKR8K, COCO)}
 DATASETS = (*EMBEDDED, *SOURCES)
 
 __all__ = [
