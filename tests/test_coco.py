@@ -315,10 +315,10 @@ def test_a_damaged_file_is_one_clear_error(folder, damage, message):
                     annotations=[a for a in c["annotations"] if a["image_id"] != 101]
                 )
             ),
-            "caption of '101' is empty",
+            "it has no caption",
         ),
-        (captions(lambda c: c["annotations"][0].update(caption=" ")), "'101' is empty"),
-        (captions(lambda c: c["annotations"][0].update(caption=None)), "'101' is empty"),
+        (captions(lambda c: c["annotations"][0].update(caption=" ")), "it has no caption"),
+        (captions(lambda c: c["annotations"][0].update(caption=None)), "it has no caption"),
         (recoded("captions_val2017.json", "latin-1"), "not UTF-8"),
         (first_instance(category_id=999), "category 999 is unknown"),
         (first_instance(category_id=None), "category None is unknown"),

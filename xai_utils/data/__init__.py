@@ -10,6 +10,7 @@ from .flickr8k import FLICKR8K
 from .pairs import mismatched, thirds
 from .planted import plant
 from .recognised import confident, recognised
+from .refcocog import REFCOCOG
 from .samples import Dataset, Sample, SampleError, Thing
 from .stamps import SPLITS
 
@@ -19,7 +20,7 @@ EMBEDDED = {
     "scenes": scenes.scenes,
     "copies": scenes.copies,
 }
-SOURCES = {source.name: source for source in (FLICKR8K, COCO)}
+SOURCES = {source.name: source for source in (FLICKR8K, COCO, REFCOCOG)}
 DATASETS = (*EMBEDDED, *SOURCES)
 
 __all__ = [

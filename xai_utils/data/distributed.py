@@ -103,7 +103,9 @@ class Row:
         try:
             for text in self.captions:
                 text.encode()  # what was not UTF-8 came in as lone surrogates
-            caption = self.captions[0] if self.captions else ""
+            if not self.captions or not self.captions[0]:
+                raise ValueError("it has no caption")
+            caption = self.captions[0]
             picture = self.picture
             image = picture() if callable(picture) else file_below(self.folder, picture)
             things = self.things() if callable(self.things) else self.things

@@ -31,15 +31,19 @@ def as_object(data: str | bytes, path: Path) -> dict:
     return found
 
 
-def by_id(content: dict, name: str, path: Path) -> dict[int, dict]:
-    """The objects of one list by their id. Raises ValueError where one has none, or another's."""
+def by_id(content: dict, name: str, path: Path, key: str = "id") -> dict[int, dict]:
+    """The objects of one list by their id, which lies under `key`. Raises ValueError where one has
+    none, or another's."""
     entries, found = content.get(name), {}
     for entry in entries if isinstance(entries, list) else [None]:
-        if not isinstance(entry, dict) or type(entry.get("id")) is not int:
-            raise ValueError(f'{path} is damaged: "{name}" must list objects with an integer "id"')
-        if entry["id"] in found:
-            raise ValueError(f'{path} is damaged: "{name}" has the id {entry["id"]} twice')
-        found[entry["id"]] = entry
+        id = entry.get(key) if isinstance(entry, dict) else None
+        if type(id) is not int:
+            raise ValueError(
+                f'{path} is damaged: "{name}" must list objects with an integer "{key}"'
+            )
+        if id in found:
+            raise ValueError(f'{path} is damaged: "{name}" has the id {id} twice')
+        found[id] = entry
     return found
 
 
