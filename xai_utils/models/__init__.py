@@ -38,8 +38,8 @@ def load_model(
                 ones. "random": random weights for all but the first three
                 names, whose weights come along
     device      None: the GPU if there is one, else the CPU
-    Raises ValueError for a name or tag that is not known, FileNotFoundError where weights or a
-    tokenizer cannot be had.
+    Raises ValueError for a name or tag that is not known and for files that do not hold such a
+    model, FileNotFoundError where weights or a tokenizer cannot be had, which `lacks` says before.
     """
     device = as_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     kind, _, inner = name.partition("/") if isinstance(name, str) else ("", "", "")
