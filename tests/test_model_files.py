@@ -169,6 +169,7 @@ def test_names_and_tags_that_load_model_does_not_know(weights):
     cases = [("swav", None), (3, None), ("", None), ("vgg16", "yes"), ("open_clip/x", None)]
     cases += [("open_clip/ViT-B-32", "yes"), ("timm/resnet18", "no"), ("timm/x", None)]
     cases += [(f"transformers/{CLIP}", "yes"), ("transformers/", None)]
+    cases += [("conse-lite0", "random"), ("vit-mini-dino", "yes")]
     for name, tag in cases:
         with pytest.raises(ValueError) as told:
             lacks(name, tag)

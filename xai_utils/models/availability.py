@@ -10,7 +10,7 @@ import huggingface_hub
 from huggingface_hub import constants as hub
 
 from .embedded import EMBEDDED
-from .fetch import check_tag, check_timm, file_of_open_clip, hub_of
+from .fetch import check_no_tag, check_tag, check_timm, file_of_open_clip, hub_of
 from .folders import cached_folder, is_hub_name, model_folder
 from .hf import folder_lacks
 from .published import CARRIED, CHECKPOINTS, INSTEAD, PAPER_NAMES, weight_file, weights_folder
@@ -37,7 +37,11 @@ def lacks(name: str, pretrained: str | None = None) -> str:
     set. Raises ValueError for a name or tag that load_model does not know.
     """
     kind, _, inner = name.partition("/") if isinstance(name, str) else ("", "", "")
-    if name in EMBEDDED or name in STRATEGY_NAMES:
+    if name in EMBEDDED:
+        check_no_tag(name, pretrained)
+        return ""
+    if name in STRATEGY_NAMES:
+        check_tag(name, pretrained)
         return ""
     if name in PAPER_NAMES:
         check_tag(name, pretrained)

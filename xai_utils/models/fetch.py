@@ -21,6 +21,14 @@ def check_tag(name, pretrained):
         )
 
 
+def check_no_tag(name, pretrained):
+    if pretrained is not None:
+        raise ValueError(
+            f"pretrained must be None for {name}, whose weights come along, got {pretrained!r}:"
+            ' random weights of its kind are "timm/tf_efficientnet_lite0"'
+        )
+
+
 def known(name, names, library):
     if name not in names:
         near = difflib.get_close_matches(name, names, 3) or list(names)[:3]
