@@ -9,7 +9,7 @@ from .flickr8k import FLICKR8K
 from .pairs import mismatched, thirds
 from .planted import plant
 from .recognised import confident, recognised
-from .samples import Dataset, Sample, SampleError, Thing
+from .samples import Dataset, Sample, SampleError, Thing, readable
 from .stamps import SPLITS
 
 EMBEDDED = {
@@ -33,6 +33,7 @@ __all__ = [
     "load_dataset",
     "mismatched",
     "plant",
+    "readable",
     "recognised",
     "thirds",
 ]
