@@ -6,6 +6,7 @@ from . import photos, scenes, stamps
 from .debian import DataMissing
 from .distributed import load
 from .flickr8k import FLICKR8K
+from .kinds import alike_and_apart, kind_of, of_kinds, seen
 from .pairs import mismatched, thirds
 from .planted import plant
 from .recognised import confident, recognised
@@ -28,13 +29,17 @@ __all__ = [
     "Sample",
     "SampleError",
     "Thing",
+    "alike_and_apart",
     "confident",
+    "kind_of",
     "lacks",
     "load_dataset",
     "mismatched",
+    "of_kinds",
     "plant",
     "readable",
     "recognised",
+    "seen",
     "thirds",
 ]
 
