@@ -4,16 +4,18 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
+import numpy as np
+
 from ..checks import check_counts
 from .samples import Sample, Thing, readable
 
 
 def kind_of(sample: Sample) -> str:
-    """What a picture shows: its label, else the name of the thing with the largest box; "" where a
-    sample has neither."""
+    """What a picture shows: its label, else the name of the thing that takes the most pixels; ""
+    where a sample has neither."""
     if sample.label is not None:
         return str(sample.label)
-    sizes = [(t.box[2] - t.box[0]) * (t.box[3] - t.box[1]) for t in sample.things]
+    sizes = [np.count_nonzero(sample._mask(t)) for t in sample.things]
     return sample.things[sizes.index(max(sizes))].caption if sizes else ""
 
 
