@@ -60,6 +60,10 @@ def test_what_an_encoder_sees_of_a_sample():
     assert cut.image.size == (40, 40)
     assert [t.caption for t in cut.things] == ["light"]
     assert torch.equal(cut.masks((40, 40))[0], whole.masks((40, 40))[0])
+    assert [t.caption for t in seen(whole, (40, 40), least=0.49).things] == ["light"]
+    assert seen(whole, (40, 40), least=0.5).things == ()  # it is half of what is seen
+    with pytest.raises(ValueError, match="least must be"):
+        seen(whole, (40, 40), least=2)
     assert cut.masks((40, 40))[0, :, 20:].all() and not cut.masks((40, 40))[0, :, :20].any()
 
 

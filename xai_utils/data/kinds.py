@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..checks import check_counts
+from ..checks import check_counts, check_number
 from .samples import Sample, Thing, readable
 
 
@@ -73,9 +73,10 @@ def shares(one: set[str], other: set[str]) -> bool:
     return bool(one & other and one - other and other - one)
 
 
-def seen(sample: Sample, size: tuple[int, int]) -> Sample:
+def seen(sample: Sample, size: tuple[int, int], *, least: float = 0.0) -> Sample:
     """The sample cut to what an encoder of `size` (H, W) sees: its picture there, and those of its
-    things that are in it, by their masks."""
+    things that take more than the share `least` of it, by their masks."""
+    check_number("least", least, 0, 1)
     masks = sample.masks(size).numpy()
-    things = [Thing(t.caption, mask=m) for t, m in zip(sample.things, masks) if m.any()]
-    return replace(sample, image=sample.picture(size), things=tuple(things))
+    parts = [Thing(t.caption, mask=m) for t, m in zip(sample.things, masks) if m.mean() > least]
+    return replace(sample, image=sample.picture(size), things=tuple(parts))
