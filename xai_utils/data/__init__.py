@@ -7,6 +7,7 @@ from .coco import COCO
 from .debian import DataMissing
 from .distributed import load
 from .flickr8k import FLICKR8K
+from .imagenet import IMAGENET
 from .pairs import mismatched, thirds
 from .planted import plant
 from .recognised import confident, recognised
@@ -20,7 +21,7 @@ EMBEDDED = {
     "scenes": scenes.scenes,
     "copies": scenes.copies,
 }
-SOURCES = {source.name: source for source in (FLICKR8K, COCO, REFCOCOG)}
+SOURCES = {source.name: source for source in (FLICKR8K, COCO, REFCOCOG, IMAGENET)}
 DATASETS = (*EMBEDDED, *SOURCES)
 
 __all__ = [
