@@ -307,6 +307,7 @@ def test_a_damaged_file_is_one_clear_error(folder, damage, message):
         (both(lambda c: c["images"][0].update(height=41)), "40 x 60 pixels"),
         (both(lambda c: c["images"][0].pop("width")), "40 x 60 pixels"),
         (instances(swap_files), "disagree in file_name"),
+        (both(swap_files), "000000000102.jpg is not the picture 101"),
         (instances(lambda c: c["images"].pop(3)), "does not list the picture"),
         (
             captions(
@@ -314,10 +315,10 @@ def test_a_damaged_file_is_one_clear_error(folder, damage, message):
                     annotations=[a for a in c["annotations"] if a["image_id"] != 101]
                 )
             ),
-            "it has no caption",
+            "is empty",
         ),
-        (captions(lambda c: c["annotations"][0].update(caption=" ")), "it has no caption"),
-        (captions(lambda c: c["annotations"][0].update(caption=None)), "it has no caption"),
+        (captions(lambda c: c["annotations"][0].update(caption=" ")), "is empty"),
+        (captions(lambda c: c["annotations"][0].update(caption=None)), "is empty"),
         (recoded("captions_val2017.json", "latin-1"), "not UTF-8"),
         (first_instance(category_id=999), "category 999 is unknown"),
         (first_instance(category_id=None), "category None is unknown"),

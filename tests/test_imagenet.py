@@ -217,6 +217,8 @@ FIRST = f"val/{SORTED[0]}/{name(1)}.JPEG"
         (with_kaggle, cut("LOC_val_solution.csv", 0), "first line is ''"),
         (with_kaggle, lambda r: (r / "LOC_val_solution.csv").write_text("a,b\n"), "first line"),
         (with_folders, lambda r: (r / "val" / "n99999999").mkdir(), "n99999999, the wnid of none"),
+        (with_folders, lambda r: (r / "val" / "cats").mkdir(), "cats, the wnid of none"),
+        (with_devkit_at_hand, lambda r: (r / "val" / "cats").mkdir(), "cats, the wnid of none"),
         (with_folders, copy(FIRST, f"val/{SORTED[5]}/{name(1)}.JPEG"), "which counts"),
         (with_folders, copy(FIRST, "val/other.JPEG"), "beside the folders of classes"),
         (

@@ -1,6 +1,7 @@
 """Places in a picture by other descriptions than a box: outlines and COCO's run-length code."""
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 from pycocotools import mask as coco
@@ -29,7 +30,7 @@ def check_polygons(polygons, name: str) -> tuple[Polygon, ...]:
 
 def filled(polygons: Sequence[Polygon], size: tuple[int, int]) -> np.ndarray:
     """The pixels within any of the outlines, (H, W) bool, as pycocotools counts them."""
-    return union(coco.frPyObjects([list(p) for p in polygons], *size))
+    return union(codes(polygons, size, "polygons"))
 
 
 def union(codes: list[dict]) -> np.ndarray:
@@ -76,8 +77,8 @@ def run_lengths_of(code: dict, name: str) -> dict:
     size, counts = check_size(code["size"], f"size of {name}"), code["counts"]
     if isinstance(counts, (str, bytes)):
         counts = run_lengths(counts.encode() if isinstance(counts, str) else counts).tolist()
-    elif not isinstance(counts, Sequence) or not are_numbers(counts, len(counts)):
-        raise ValueError(f"counts of {name} must be numbers of pixels, got {counts!r:.80}")
+    elif not isinstance(counts, Sequence) or not all(isinstance(v, Integral) for v in counts):
+        raise ValueError(f"counts of {name} must be whole numbers of pixels, got {counts!r:.80}")
     counts = [*map(int, counts)]
     if min(counts, default=-1) < 0 or sum(counts) != size[0] * size[1]:
         raise ValueError(

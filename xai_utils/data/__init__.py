@@ -3,15 +3,21 @@ sets of the papers, read from XAI_DATA."""
 
 from ..checks import check_choice, check_counts, check_seed
 from . import photos, scenes, stamps
+from .cc3m import CC3M
 from .coco import COCO
 from .debian import DataMissing
 from .distributed import load
 from .flickr8k import FLICKR8K
+from .flickr30k import FLICKR30K
 from .imagenet import IMAGENET
+from .laion import LAION
+from .ms_cxr import MS_CXR
 from .pairs import mismatched, thirds
 from .planted import plant
 from .recognised import confident, recognised
 from .refcocog import REFCOCOG
+from .roco import ROCO
+from .rsicd import RSICD
 from .samples import Dataset, Sample, SampleError, Thing
 from .stamps import SPLITS
 
@@ -21,7 +27,13 @@ EMBEDDED = {
     "scenes": scenes.scenes,
     "copies": scenes.copies,
 }
-SOURCES = {source.name: source for source in (FLICKR8K, COCO, REFCOCOG, IMAGENET)}
+SOURCES = {
+    source.name: source
+    for source in (
+        *(FLICKR8K, FLICKR30K, COCO, REFCOCOG, IMAGENET),
+        *(CC3M, LAION, MS_CXR, ROCO, RSICD),
+    )
+}
 DATASETS = (*EMBEDDED, *SOURCES)
 
 __all__ = [

@@ -9,6 +9,7 @@ A text such as "a dog" names every dog of a picture, so a picture's instances of
 one thing, named "a dog": its boxes are theirs, its mask is the union of theirs, crowds included.
 """
 
+import re
 from array import array
 from functools import partial
 from pathlib import Path
@@ -80,7 +81,15 @@ def opened(folder: Path, picture: dict, other: dict | None):
     for key in ("file_name", "height", "width"):
         if picture.get(key) != other.get(key):
             raise ValueError(f"captions and instances disagree in {key} of the picture")
+    check_number(picture)
     return stored(folder, picture.get("file_name"), size_of(picture))
+
+
+def check_number(picture: dict) -> None:
+    """Raises ValueError where the file is another picture's: COCO's names end with the id."""
+    number = re.search(r"(\d{12})\.\w+$", str(picture.get("file_name")))
+    if number and int(number[1]) != picture["id"]:
+        raise ValueError(f"the file {picture['file_name']} is not the picture {picture['id']}")
 
 
 def size_of(picture: dict) -> tuple[int, int]:

@@ -46,7 +46,7 @@ def find(folder: Path, split: str) -> dict[str, Path]:
     inside = os.listdir(folder) if folder.is_dir() else []
     itself = any(WNID.fullmatch(name) or NUMBERED.match(name) for name in inside)
     pictures = folder if itself else IMAGENET.one_of(folder, *PICTURES)
-    if folders(pictures):
+    if any(map(WNID.fullmatch, folders(pictures))):
         return {"pictures": pictures}
     labels = IMAGENET.one_of(folder, *DEVKIT, *KAGGLE)
     if labels.name != TRUTH:
@@ -57,12 +57,12 @@ def find(folder: Path, split: str) -> dict[str, Path]:
 
 def folders(pictures: Path) -> list[str]:
     with os.scandir(pictures) as entries:
-        return sorted(e.name for e in entries if WNID.fullmatch(e.name) and e.is_dir())
+        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
 
 
 def read(folder: Path, split: str, n: int | None, seed: int) -> list[Row]:
     found = find(folder, split)
-    files = files_of(found["pictures"])
+    files = files_of(found["pictures"], found["pictures"] == folder)
     if "solution" in found:
         wnids = solved(found["solution"])
     elif "truth" in found:
@@ -76,11 +76,11 @@ def read(folder: Path, split: str, n: int | None, seed: int) -> list[Row]:
     ]
 
 
-def files_of(pictures: Path) -> dict[str, str]:
-    """The pictures by the stems of their names. Raises ValueError where a name comes twice or in no
-    class's folder, and for a folder of no class."""
-    own = folders(pictures)
-    if unknown := sorted(set(own) - classes().keys()):
+def files_of(pictures: Path, mixed: bool) -> dict[str, str]:
+    """The pictures by the stems of their names; mixed: among other folders. Raises ValueError where
+    a name comes twice or in no class's folder, and for a folder of no class."""
+    own = [name for name in folders(pictures) if WNID.fullmatch(name) or not mixed]
+    if unknown := [name for name in own if name not in classes()]:
         raise ValueError(f"{pictures} has the folder {unknown[0]}, the wnid of none of the classes")
     files: dict[str, str] = {}
     for name in ["", *own]:

@@ -25,7 +25,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from .coco import corners, place_of, size_of
+from .coco import check_number, corners, place_of, size_of
 from .distributed import Row, Source, drawn, stored, unturned
 from .records import by_id, parsed, spans
 
@@ -112,7 +112,8 @@ def referred(ref: dict, pictures: Path, images: dict, instances: Path, places: d
 
 def texts(sentences) -> tuple[str, ...]:
     """Those that have words; what is no string stays as an empty one, which is an error later."""
-    words = [s.get("sent") if isinstance(s, dict) else s for s in sentences or ()]
+    sentences = sentences if isinstance(sentences, list) else []
+    words = [s.get("sent") if isinstance(s, dict) else s for s in sentences]
     stripped = [s.strip() if isinstance(s, str) else None for s in words]
     return tuple(s or "" for s in stripped if s != "")
 
@@ -120,6 +121,7 @@ def texts(sentences) -> tuple[str, ...]:
 def opened(folder: Path, picture: dict | None):
     if picture is None:
         raise ValueError("its picture is not among the images of instances.json")
+    check_number(picture)
     return stored(folder, picture.get("file_name"), size_of(picture))
 
 
