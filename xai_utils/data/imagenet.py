@@ -1,13 +1,14 @@
 """ImageNet (ILSVRC 2012): the validation pictures, each of one of 1,000 classes.
 
-imagenet/val/n01440764/*.JPEG     one folder a class, or as distributed
-imagenet/val/ILSVRC2012_val_00000001.JPEG, ...      with labels from either
+imagenet/val/n01440764/*.JPEG           one folder a class, which is named by its wnid, WordNet's
+                                        id; or
+imagenet/val/ILSVRC2012_val_00000001.JPEG, ...    as distributed, with labels from either
 imagenet/ILSVRC2012_devkit_t12/data/    ILSVRC2012_validation_ground_truth.txt, whose k-th line has
                                         the devkit's id of picture k, and meta.mat, which has the
-                                        wnid (WordNet's id of the class) of each of those ids
-imagenet/LOC_val_solution.csv           or Kaggle's: a picture, and first of all its wnid
-The pictures may also lie in ILSVRC/Data/CLS-LOC/val, as Kaggle has them, or in imagenet itself.
+                                        wnid of each of those ids; or
+imagenet/LOC_val_solution.csv           Kaggle's table of the pictures and their wnids
 
+The pictures may also lie in ILSVRC/Data/CLS-LOC/val, as Kaggle has them, or in imagenet itself.
 A label is the index of the class among the 1,000 wnids in order, as classifiers count them; the
 devkit counts otherwise. The samples come in the order of their names, whatever the layout.
 """
