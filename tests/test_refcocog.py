@@ -317,7 +317,7 @@ JPEG_11 = "images/train2014/COCO_train2014_000000000011.jpg"
         (first(ann_id=902), "another image_id, 12"),
         (first(category_id=7), "another category_id"),
         (first(sentences=[]), "is empty"),
-        (first(sentences="a dog"), "it has no caption"),
+        (first(sentences="a dog"), "caption of '0' is empty"),
         (first(sentences=None), "is empty"),
         (first(sentences=[dict(sent=" ")]), "is empty"),
         (first(sentences=[dict(sent=5)]), "is empty"),
