@@ -36,7 +36,7 @@ def read(folder: Path, split: str, n: int | None, seed: int) -> list[Row]:
         pairs = [line.rstrip("\r") for line in lines(found["list"]) if line.strip()]
         return [judged(found["pictures"], captions, pairs[i]) for i in drawn(len(pairs), n, seed)]
     if split == "all":
-        names = list(captions)
+        names = [name for name in captions if name.endswith(".jpg")]  # one is called .jpg.1
     else:
         names = [line.strip() for line in lines(found["list"]) if line.strip()]
     return [
