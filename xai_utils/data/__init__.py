@@ -10,6 +10,7 @@ from .pairs import mismatched, thirds
 from .planted import plant
 from .recognised import confident, recognised
 from .samples import Dataset, Sample, SampleError, Thing
+from .showing import showing
 from .stamps import SPLITS
 
 EMBEDDED = {
@@ -34,6 +35,7 @@ __all__ = [
     "mismatched",
     "plant",
     "recognised",
+    "showing",
     "thirds",
 ]
 
