@@ -224,6 +224,7 @@ def test_make_says_what_is_missing_runs_the_rest_and_keeps_it_apart(kit):
     assert sorted(home.glob("figures/**/*")) == before
 
     first = (build / "68_runs.ipynb").stat().st_mtime_ns
+    (home / "profiles" / "toy" / "69_lacks.yaml").touch()  # which is no reason to run the other
     (home / "sets" / "coco").mkdir(parents=True)
     done = make("reproduce", "PROFILE=toy", XAI_DATA="sets")  # relative, to where make runs
     assert (done.returncode, done.stderr) == (0, "")
