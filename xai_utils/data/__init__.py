@@ -20,6 +20,7 @@ from .refcocog import REFCOCOG
 from .roco import ROCO
 from .rsicd import RSICD
 from .samples import Dataset, Sample, SampleError, Thing, readable
+from .showing import showing
 from .stamps import SPLITS
 
 EMBEDDED = {
@@ -55,6 +56,7 @@ __all__ = [
     "readable",
     "recognised",
     "seen",
+    "showing",
     "thirds",
 ]
 
