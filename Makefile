@@ -1,4 +1,5 @@
-# make reproduce [NB=11] [PROFILE=paper]   run the notebooks, draw figures/, write figures/index.html
+# make reproduce [NB=11]                 run the notebooks, draw figures/, write figures/index.html
+# make reproduce [NB=11] PROFILE=paper   those with a file in profiles/paper/, all into build/paper/
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
@@ -10,7 +11,18 @@ PYTHON ?= python3
 PY := .venv/bin/python
 RUNS := $(PY) tools/runs.py
 
+ifeq ($(PROFILE),embedded)
+FIGURES := figures
+SETTINGS :=
 NOTEBOOKS := $(sort $(wildcard notebooks/$(NB)*.ipynb))
+NONE := no notebook named notebooks/$(NB)*.ipynb
+else
+FIGURES := build/$(PROFILE)/figures
+SETTINGS := profiles/$(PROFILE)/%.yaml
+NOTEBOOKS := $(patsubst $(SETTINGS),notebooks/%.ipynb,$(sort $(wildcard profiles/$(PROFILE)/$(NB)*.yaml)))
+NONE := PROFILE=$(PROFILE) has no such notebook: there is no profiles/$(PROFILE)/$(NB)*.yaml
+endif
+MISSING := build/$(PROFILE)/missing.txt
 DONE := $(NOTEBOOKS:notebooks/%=build/$(PROFILE)/%)
 SOURCES := $(shell find xai_utils -name '*.py' -o -name '*.csv')
 
@@ -32,16 +44,26 @@ build/.data: .venv/.ready $(wildcard xai_utils/data/*.py) xai_utils/models/embed
 	@$(RUNS) prepare
 	@touch $@
 
-reproduce: figures/index.html  ## run every notebook (NB=11: one; PROFILE=paper), draw figures/
-	@echo "open figures/index.html"
+reproduce: .venv/.ready  ## run every notebook (NB=11: one; PROFILE=paper), draw figures/
 ifeq ($(NOTEBOOKS),)
-	$(error no notebook named notebooks/$(NB)*.ipynb)
+$(error $(NONE))
+else ifeq ($(PROFILE),embedded)
+reproduce: figures/index.html
+	@echo "open figures/index.html"
+else
+	@ready=$$($(RUNS) ready $(NOTEBOOKS) --profile $(PROFILE)); \
+	if [ -e $(MISSING) ]; then cat $(MISSING); fi; \
+	if [ -n "$$ready" ]; then \
+		$(MAKE) -s $(FIGURES)/index.html NOTEBOOKS="$$ready"; \
+		echo "open $(FIGURES)/index.html"; \
+	fi; \
+	if [ -e $(MISSING) ]; then echo "what is missing: $(MISSING)"; exit 2; fi
 endif
 
-figures/index.html: $(DONE) tools/gallery.py
-	@$(RUNS) index
+$(FIGURES)/index.html: $(DONE) tools/gallery.py
+	@$(RUNS) index --profile $(PROFILE)
 
-build/$(PROFILE)/%.ipynb: notebooks/%.ipynb $(SOURCES) $(wildcard profiles/$(PROFILE)/*.yaml) .venv/.ready | build/.data
+build/$(PROFILE)/%.ipynb: notebooks/%.ipynb $(SETTINGS) $(SOURCES) .venv/.ready | build/.data
 	@$(RUNS) notebook $< $@ --profile $(PROFILE)
 
 test: build/.data  ## pytest, and nbval over the notebooks

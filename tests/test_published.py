@@ -18,7 +18,15 @@ from safetensors.torch import save_file
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 import xai_utils as xu
-from xai_utils.models.published import CARRIED, CHECKPOINTS, PAPER_NAMES, bare, weight_file
+from xai_utils.models.published import (
+    CARRIED,
+    CHECKPOINTS,
+    INSTEAD,
+    PAPER_NAMES,
+    bare,
+    weight_file,
+)
+from xai_utils.models.published import row_of as published_by
 
 IMAGENET = (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
 HALF = ((0.5,) * 3, (0.5,) * 3)
@@ -407,3 +415,210 @@ def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
         xu.load_model("timm/resnet18")
     assert asked == [constants.ENDPOINT]
     assert constants.HF_HUB_OFFLINE is False
+
+
+# --- the authors' files by the names of their weights
+
+
+def random_dino_head(front: str = "") -> dict:
+    """DINOHead's names in facebookresearch/dino vision_transformer.py, weight norm and all."""
+    names = [f"mlp.{i}.{kind}" for i in (0, 2, 4) for kind in ("weight", "bias")]
+    names += ["last_layer.weight_g", "last_layer.weight_v"]
+    return {f"{front}{name}": torch.randn(2) for name in names}
+
+
+def in_front(front: str, state: dict) -> dict:
+    return {f"{front}{k}": v for k, v in state.items()}
+
+
+@pytest.fixture
+def small(weights, monkeypatch):
+    """Every checkpoint's name with a small architecture of its kind, and random weights for it."""
+
+    def prepared(name):
+        row = published_by(name)
+        resnet = row.arch == "resnet50"
+        monkeypatch.setitem(
+            CHECKPOINTS if name in CHECKPOINTS else INSTEAD,
+            name,
+            replace(row, arch="resnet18" if resnet else "vit_tiny_patch16_224"),
+        )
+        model = timm.create_model(published_by(name).arch, num_classes=0).eval()
+        for value in model.state_dict().values():
+            if value.is_floating_point():  # norms, with their variances, stay positive
+                value.uniform_(0.5, 1.0) if value.ndim == 1 else value.uniform_(-0.1, 0.1)
+        return model, weights
+
+    return prepared
+
+
+DINO_FULL = {"optimizer": {"state": {}}, "epoch": 100, "dino_loss": {"center": torch.zeros(1, 2)}}
+# how the authors' repositories save: name -> what their file holds beside or around the weights
+DISTRIBUTED = {
+    "barlow-twins-resnet50": {
+        "the network": lambda w: w,
+        "the checkpoint": lambda w: {
+            "epoch": 1000,
+            "model": in_front("module.backbone.", w)
+            | in_front("module.projector.", {"0.weight": torch.zeros(2)})
+            | in_front("module.bn.", {"running_mean": torch.zeros(2)}),
+            "optimizer": {"state": {}},
+        },
+        "with a classifier": lambda w: (
+            w | {"fc.weight": torch.zeros(2, 2), "fc.bias": torch.zeros(2)}
+        ),
+    },
+    "swav-resnet50": {
+        "the weights": swav_file,
+        "the checkpoint": lambda w: {"epoch": 800, "state_dict": swav_file(w), "optimizer": {}},
+    },
+    "dino-resnet50": {
+        "the backbone": lambda w: w,
+        "the checkpoint": lambda w: {
+            "student": in_front("module.backbone.", {k: v * 0 for k, v in w.items()}),
+            "teacher": in_front("backbone.", w) | random_dino_head("head."),
+            **DINO_FULL,
+        },
+    },
+    "dino-vit-b-16": {
+        "the backbone": lambda w: w,
+        "the checkpoint": lambda w: {
+            "student": in_front("module.backbone.", {k: v * 0 for k, v in w.items()}),
+            "teacher": in_front("backbone.", w) | random_dino_head("head."),
+            **DINO_FULL,
+        },
+    },
+    "ibot-vit-b-16": {
+        "the teacher": lambda w: {"state_dict": w},
+        "extracted": lambda w: w,
+        "with the token of masked patches": lambda w: {
+            "state_dict": w | {"masked_embed": torch.zeros(1, 2)}
+        },
+        "the checkpoint": lambda w: {
+            "student": in_front("module.backbone.", w | {"masked_embed": torch.zeros(1, 2)}),
+            "teacher": in_front("backbone.", w)
+            | random_dino_head("head.")
+            | {"head.last_layer2.weight_g": torch.zeros(2)},
+            "ibot_loss": {"center": torch.zeros(1, 2)},
+        },
+    },
+}
+DISTRIBUTED["ibot-vit-s-16"] = DISTRIBUTED["ibot-vit-b-16"]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "form"), [(name, form) for name, forms in DISTRIBUTED.items() for form in forms]
+)
+def test_each_form_of_an_authors_file_gives_the_model_it_was_made_of(small, name, form):
+    model, folder = small(name)
+    torch.save(DISTRIBUTED[name][form](model.state_dict()), folder / f"{name}.pth")
+    encoder, x = xu.load_model(name, device="cpu"), picture()
+    assert torch.equal(encoder(x), xu.wrap(model)(x))
+    assert (encoder.mean, encoder.std) == FACTS[name][4]
+    assert encoder.name == name
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("swav-resnet50", "swav_800ep_pretrain.pth.tar"),
+        ("dino-resnet50", "dino_resnet50_pretrain.pth"),
+        ("dino-vit-b-16", "dino_vitbase16_pretrain.pth"),
+    ],
+)
+def test_a_file_is_found_by_its_authors_name(small, name, file):
+    model, folder = small(name)
+    assert published_by(name).url.endswith(f"/{file}")
+    torch.save(model.state_dict(), folder / file)
+    assert weight_file(name) == folder / file
+    x = picture()
+    assert torch.equal(xu.load_model(name, device="cpu")(x), xu.wrap(model)(x))
+    torch.save({k: v * 0 for k, v in model.state_dict().items()}, folder / f"{name}.pth")
+    assert weight_file(name) == folder / f"{name}.pth"  # the kit's own name comes first
+    assert not torch.equal(xu.load_model(name, device="cpu")(x), xu.wrap(model)(x))
+
+
+def test_dinos_own_vit_has_the_names_and_shapes_of_timms():
+    with torch.device("meta"):
+        timms = timm.create_model("vit_base_patch16_224.dino").state_dict()
+        ours = timm.create_model(published_by("dino-vit-b-16").arch, num_classes=0).state_dict()
+        theirs = random_ibot(768)  # whose ViT is DINO's, vision_transformer.py of both
+    assert {k: v.shape for k, v in theirs.items()} == {k: v.shape for k, v in timms.items()}
+    assert {k: v.shape for k, v in theirs.items()} == {k: v.shape for k, v in ours.items()}
+
+
+def damaged(name, model, path):
+    """Kinds of damage to a whole file: what is done to it, and what the error says."""
+    state = model.state_dict()
+    whole = path.read_bytes()
+    first = next(iter(state))
+    return {
+        "cut short": (lambda: path.write_bytes(whole[: len(whole) // 2]), "cannot be read"),
+        "cut at its end": (lambda: path.write_bytes(whole[:-20]), "cannot be read"),
+        "empty": (lambda: path.write_bytes(b""), "cannot be read"),
+        "a page of HTML": (lambda: path.write_bytes(b"<html>"), "cannot be read"),
+        "a key is missing": (
+            lambda: torch.save({k: v for k, v in state.items() if k != first}, path),
+            f"missing: {re.escape(first)}$",
+        ),
+        "another shape": (
+            lambda: torch.save(state | {first: torch.zeros(2, 7)}, path),
+            f"of another shape: {re.escape(first)}$",
+        ),
+        "another architecture": (
+            lambda: torch.save(in_front("features.", state), path),
+            "missing: .* more; unexpected: features.* more$",
+        ),
+        "under another key": (
+            lambda: torch.save({"net": state}, path),
+            r"unexpected: net \(weights are looked for in state_dict, teacher, model\)$",
+        ),
+        "two networks in one": (
+            lambda: torch.save(in_front("module.", state) | in_front("encoder.", state), path),
+            f"holds two weights for {re.escape(first)}",
+        ),
+        "arguments beside the weights": (
+            lambda: torch.save({"teacher": state, "args": argparse.Namespace(lr=1)}, path),
+            r"cannot be read \(it holds argparse.Namespace, which is not run\)",
+        ),
+        "a whole module": (
+            lambda: torch.save(torch.nn.ReLU(), path),
+            "cannot be read .*it holds torch.nn.modules.activation.ReLU, which is not run",
+        ),
+        "a list": (lambda: torch.save([*state.values()], path), "missing: .* more$"),
+    }
+
+
+@pytest.mark.parametrize("name", DISTRIBUTED)
+def test_every_kind_of_damage_is_one_clear_error(small, name):
+    model, folder = small(name)
+    path = folder / f"{name}.pth"
+    torch.save(model.state_dict(), path)
+    for kind, (damage, message) in damaged(name, model, path).items():
+        damage()
+        with pytest.raises(ValueError, match=message) as caught:
+            xu.load_model(name, device="cpu")
+        said = str(caught.value)
+        assert str(path) in said and name in said, kind
+        assert "\n" not in said and "\x1b" not in said, kind
+
+
+class Code:
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return open, (self.file, "w")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_in_a_file_is_not_run(small, zipped):
+    model, folder = small("swav-resnet50")
+    state = model.state_dict() | {"hook": Code(str(folder / "ran"))}
+    path = folder / "swav-resnet50.pth"
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(ValueError, match="it holds .*open, which is not run"):
+        xu.load_model("swav-resnet50")
+    assert not (folder / "ran").exists()

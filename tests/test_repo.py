@@ -1,4 +1,5 @@
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -130,3 +131,23 @@ def test_published_numbers():
         published("ibisa", "1")
     with pytest.raises(ValueError, match="has no table '9'"):
         published("p-ibisa", "9")
+
+
+def options_in(text):
+    """(notebook's number, parameter) of every `-p NAME VALUE`, the notebook named on the line."""
+    for line in text.splitlines():
+        for named, command in re.findall(r"notebooks?[/ ](\d\d)([^|]*)", line):
+            yield from ((named, name) for name in re.findall(r"-p ([a-z_]+) ", command))
+
+
+def test_commands_in_the_docs_name_parameters_that_their_notebooks_have():
+    assert list(options_in("(notebook 10 repeats it with `-p a 8 -p b 9`)")) == [
+        ("10", n) for n in "ab"
+    ]
+    for file in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for number, name in options_in(file.read_text(encoding="utf-8")):
+            notebook = next((ROOT / "notebooks").glob(f"{number}_*.ipynb"))
+            cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+            parameters = next(c for c in cells if "parameters" in c["metadata"].get("tags", []))
+            found = re.findall(r"^(\w+)\s*[:=]", "".join(parameters["source"]), re.M)
+            assert name in found, f"{file.name}: notebook {number} has no parameter {name}"

@@ -8,6 +8,7 @@ import papermill
 import pytest
 import runs
 import yaml
+from needs import kind
 
 from xai_utils import plots
 
@@ -76,7 +77,7 @@ def test_parameters_reach_the_notebook_and_unknown_ones_are_an_error(tmp_path, m
     for given, said in (
         (["-p", "m", "7"], "99_fine.ipynb has no parameter m: it has n"),
         (["-p", "n", "[7"], "expected ',' or ']'"),
-        (["--profile", "mine"], "unknown profile"),
+        (["--profile", "mine"], "99_fine.ipynb is not in profile 'mine'"),
     ):
         monkeypatch.setattr(sys, "argv", ["runs", "notebook", str(source), str(target), *given])
         assert runs.main() == 1
@@ -90,7 +91,7 @@ def test_every_profile_key_is_a_parameter_of_its_notebook(file):
     source = ROOT / "notebooks" / f"{file.stem}.ipynb"
     keys = yaml.safe_load(file.read_text())
     assert keys
-    assert not any(isinstance(v, dict) for v in keys.values())
+    assert not any(isinstance(v, dict) for k, v in keys.items() if kind(k) != "data")
     runs.check_parameters(source, keys)
 
 
@@ -118,24 +119,30 @@ def test_notebooks_are_as_a_reader_wants_them(path):
     )
 
 
-def test_the_index_shows_figures_and_tables_under_their_paper(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("profile", "place", "notebooks"),
+    [("embedded", "embedded/", "../notebooks"), ("paper", "", "..")],
+)
+def test_the_index_shows_figures_and_tables_under_their_paper(
+    tmp_path, monkeypatch, profile, place, notebooks
+):
     import matplotlib.pyplot as plt
     import pandas as pd
 
-    folder = tmp_path / "figures" / "embedded"
+    folder = tmp_path / "figures" / place
     folder.mkdir(parents=True)
     monkeypatch.setenv("XAI_FIGURES", str(folder))
     monkeypatch.setenv("XAI_NOTEBOOK", "11_words")
     fig, _ = plt.subplots()
     plots.show(fig, "11-one", "A caption with <b>.", 'an "alt" text')
     plots.show_table(pd.DataFrame({"a": [1], "b": ["<x>"]}), "11-two", "A table.")
-    page = gallery.write_index(tmp_path / "figures").read_text()
-    assert "P-IBISA (embedded)" in page
-    assert 'src="embedded/11-one.png"' in page
+    page = gallery.write_index(tmp_path / "figures", profile).read_text()
+    assert f"P-IBISA ({profile})" in page
+    assert f'src="{place}11-one.png"' in page
     assert "A caption with &lt;b&gt;." in page
     assert "an &quot;alt&quot; text" in page
     assert "<td>&lt;x&gt;</td>" in page
-    assert "notebooks/11_words.ipynb" in page
+    assert f'href="{notebooks}/11_words.ipynb"' in page
     assert "http" not in page  # opens from disk
     assert json.loads((folder / "11-two.json").read_text())["kind"] == "table"
 

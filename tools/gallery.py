@@ -1,6 +1,6 @@
-"""figures/index.html: every figure and table by paper; figures/claims.html: every claim and its
-verdict, which open from disk; and the same claims in docs/papers.md. What decides a claim is told
-by its function's docstring."""
+"""index.html: a profile's figures and tables by paper; claims.html: every claim and its verdict,
+which open from disk; and the same claims in docs/papers.md. What decides a claim is told by its
+function's docstring."""
 
 import csv
 import html
@@ -37,25 +37,24 @@ nav a { margin-right: 1rem } small { color: #666 }
 """
 
 
-def write_index(figures: Path) -> Path:
-    """Write index.html from the .json notes that lie beside each figure and table."""
+def write_index(figures: Path, profile: str = "embedded") -> Path:
+    """Write index.html and claims.html into `figures` from the .json notes that lie beside each
+    figure and table: the embedded profile's in figures/embedded, another one's in `figures`."""
+    folder = figures / profile if profile == "embedded" else figures
+    notes = [(f.stem, json.loads(f.read_text())) for f in sorted(folder.glob("*.json"))]
     body = []
-    profiles = sorted(p for p in figures.iterdir() if p.is_dir()) if figures.is_dir() else []
-    for profile in profiles:
-        notes = [(f.stem, json.loads(f.read_text())) for f in sorted(profile.glob("*.json"))]
-        for digit, title in BLOCKS.items():
-            block = [
-                show(profile, name, note)
-                for name, note in notes
-                if name.startswith(digit) and note["kind"] != "verdict"
-            ]
-            if block:
-                anchor = f"{profile.name}-{digit}"
-                body.append((anchor, f"{title} ({profile.name})", "\n".join(block)))
+    for digit, title in BLOCKS.items():
+        block = [
+            show(figures, folder, name, note)
+            for name, note in notes
+            if name.startswith(digit) and note["kind"] != "verdict"
+        ]
+        if block:
+            body.append((f"{profile}-{digit}", f"{title} ({profile})", "\n".join(block)))
     links = " ".join(f'<a href="#{a}">{html.escape(t)}</a>' for a, t, _ in body)
     sections = "\n".join(f'<h2 id="{a}">{html.escape(t)}</h2>\n{b}' for a, t, b in body)
     figures.mkdir(parents=True, exist_ok=True)
-    (figures / "claims.html").write_text(claims_page(profiles), encoding="utf-8")
+    (figures / "claims.html").write_text(claims_page(folder, profile), encoding="utf-8")
     target = figures / "index.html"
     intro = (
         "Drawn by <code>make reproduce</code>. Under every figure and table: the notebook it comes"
@@ -75,9 +74,9 @@ def page(title: str, intro: str, body: str) -> str:
     )
 
 
-def found(profile: Path) -> dict[str, dict]:
-    """Claim -> the verdict that a run of the profile has noted down."""
-    notes = [json.loads(f.read_text()) for f in sorted(profile.glob("*-claim-*.json"))]
+def found(folder: Path) -> dict[str, dict]:
+    """Claim -> the verdict that a run has noted down in the folder."""
+    notes = [json.loads(f.read_text()) for f in sorted(folder.glob("*-claim-*.json"))]
     return {note["claim"]: note for note in notes}
 
 
@@ -93,20 +92,20 @@ def decided_by(claim: str) -> str:
     return " ".join(inspect.getdoc(function_of(claim)).split("\n\n")[0].split())
 
 
-def claims_page(profiles: list[Path]) -> str:
-    """Every claim of the five papers, with the verdict of each profile that has tested it."""
-    verdicts = {p.name: found(p) for p in profiles}
+def claims_page(folder: Path, profile: str) -> str:
+    """Every claim of the five papers, with the profile's verdict where its run has tested it."""
+    verdicts = found(folder)
     parts = []
     for paper in PAPERS:
         lines = "\n".join(
-            claim_row(row, {name: notes.get(row.id) for name, notes in verdicts.items()})
+            claim_row(row, verdicts.get(row.id), profile)
             for row in claims().query("paper == @paper").itertuples()
         )
         parts.append(
             f"<h2>{paper}</h2>\n<p>{html.escape(preface(paper))}</p>\n<table><tr><th>claim</th>"
             f"<th>says</th><th>decided by</th><th>verdict</th></tr>\n{lines}</table>"
         )
-    outcomes = [note["outcome"] for notes in verdicts.values() for note in notes.values()]
+    outcomes = [note["outcome"] for note in verdicts.values()]
     counts = ", ".join(f"{outcomes.count(o)} “{o}”" for o in (HOLDS, FAILS, OPEN, UNTESTABLE))
     intro = (
         f"{len(claims())} claims; verdicts so far: {counts}. Differences stand with their 95 %"
@@ -118,11 +117,10 @@ def claims_page(profiles: list[Path]) -> str:
     return page("Claims and verdicts", intro, "\n".join(parts))
 
 
-def claim_row(row, notes: dict[str, dict | None]) -> str:
-    cells = []
-    for profile, note in notes.items():
-        if note is None:
-            continue
+def claim_row(row, note: dict | None, profile: str) -> str:
+    if note is None:
+        verdict = f'<span class="open">not tested yet ({html.escape(row.notebook)})</span>'
+    else:
         kind = {HOLDS: "holds", FAILS: "fails"}.get(note["outcome"], "open")
         lines = "".join(f"<li>{html.escape(comparison(e))}</li>" for e in note["evidence"])
         more = (
@@ -130,14 +128,10 @@ def claim_row(row, notes: dict[str, dict | None]) -> str:
             if lines
             else html.escape(note["why"])
         )
-        cells.append(
+        verdict = (
             f'<b class="{kind}">{html.escape(note["outcome"])}</b>'
             f" <small>({profile})</small><br>{more}"
         )
-    verdict = (
-        "<br>".join(cells)
-        or f'<span class="open">not tested yet ({html.escape(row.notebook)})</span>'
-    )
     where = row.where if row.author == row.paper else f"{row.where}; {row.author}"
     return (
         f"<tr><td>{row.id}</td><td>{html.escape(row.claim)}"
@@ -157,9 +151,9 @@ def comparison(line: dict) -> str:
 MARKS = "<!-- claims: written by `make reproduce` -->", "<!-- end of claims -->"
 
 
-def with_claims(text: str, profile: Path) -> str:
-    """docs/papers.md with its table of claims drawn anew, verdicts from one profile's run."""
-    notes, parts = found(profile), []
+def with_claims(text: str, folder: Path) -> str:
+    """docs/papers.md with its table of claims drawn anew, verdicts from the run noted there."""
+    notes, parts = found(folder), []
     for paper in PAPERS:
         rows = ["| claim | decided by | here |", "|---|---|---|"]
         for row in claims().query("paper == @paper").itertuples():
@@ -172,19 +166,19 @@ def with_claims(text: str, profile: Path) -> str:
     return before + MARKS[0] + "\n" + "\n\n".join(parts) + "\n" + MARKS[1] + after
 
 
-def show(profile: Path, name: str, note: dict) -> str:
+def show(figures: Path, folder: Path, name: str, note: dict) -> str:
+    notebooks = ".." if folder == figures else "../notebooks"
     source = (
-        f'<a href="../notebooks/{note["notebook"]}.ipynb">{note["notebook"]}</a>'
+        f'<a href="{notebooks}/{note["notebook"]}.ipynb">{note["notebook"]}</a>'
         if note.get("notebook")
         else ""
     )
     caption = f"<figcaption>{html.escape(note['caption'])} <small>{source}</small></figcaption>"
     if note["kind"] == "figure":
-        inner = (
-            f'<img src="{profile.name}/{name}.png" alt="{html.escape(note["alt"], quote=True)}">'
-        )
+        picture = (folder / f"{name}.png").relative_to(figures).as_posix()
+        inner = f'<img src="{picture}" alt="{html.escape(note["alt"], quote=True)}">'
     else:
-        with (profile / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as file:
             head, *rows = csv.reader(file)
         lines = [table_row(head, "th"), *(table_row(row, "td") for row in rows)]
         inner = f"<table>{''.join(lines)}</table>"

@@ -1,11 +1,12 @@
-"""What the Makefile calls: prepare the data, run a notebook headless, refresh it in place, write
-figures/index.html.
+"""What the Makefile calls: prepare the data, say which notebooks of a profile have all they need,
+run a notebook headless, refresh it in place, write a profile's index.html.
 
 The Makefile runs this file as a script, so that a notebook starts without importing the package
 here first.
 """
 
 import argparse
+import ast
 import os
 import shutil
 import sys
@@ -19,13 +20,17 @@ import yaml
 from papermill.exceptions import PapermillExecutionError
 
 ROOT = Path(__file__).parents[1]
+FOLDERS = ("XAI_DATA", "XAI_WEIGHTS", "XAI_CACHE", "XAI_STAMPS", "XAI_WORDNET")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/runs.py", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("prepare")
-    commands.add_parser("index")
+    commands.add_parser("index").add_argument("--profile", default="embedded")
+    ready_command = commands.add_parser("ready", help="what is missing goes to missing.txt")
+    ready_command.add_argument("sources", type=Path, nargs="+")
+    ready_command.add_argument("--profile", required=True)
     run = commands.add_parser("notebook")
     run.add_argument("source", type=Path)
     run.add_argument("target", type=Path)
@@ -36,16 +41,20 @@ def main() -> int:
         action="append",
         default=[],
         metavar=("NAME", "VALUE"),
-        help="one parameter; figures then lie beside TARGET, so that the profile's own stay",
+        help="one parameter; figures then lie beside TARGET, so that figures/ stays as it is",
     )
     commands.add_parser("refresh").add_argument("source", type=Path)
     args = parser.parse_args()
     os.environ["XAI_PROGRESS"] = "0"  # bars inside a notebook would be saved with it
+    for name in filter(os.environ.get, FOLDERS):  # a notebook runs in the folder notebooks
+        os.environ[name] = str(Path(os.environ[name]).resolve())
     try:
         if args.command == "prepare":
             prepare()
         elif args.command == "index":
-            index()
+            index(args.profile)
+        elif args.command == "ready":
+            print(*ready(args.sources, args.profile))
         elif args.command == "refresh":
             refresh(args.source)
         else:
@@ -61,13 +70,39 @@ def main() -> int:
     return 0
 
 
-def index() -> None:
-    """The pages of all figures and claims, and the claims in docs/papers.md."""
+def index(profile: str) -> None:
+    """The pages of all figures and claims, for embedded also the claims in docs/papers.md."""
     from gallery import with_claims, write_index
 
-    print(f"wrote {write_index(ROOT / 'figures')}")
-    papers = ROOT / "docs" / "papers.md"
-    papers.write_text(with_claims(papers.read_text(), ROOT / "figures" / "embedded"))
+    print(f"wrote {write_index(figures_page(profile), profile)}")
+    if profile == "embedded":
+        papers = ROOT / "docs" / "papers.md"
+        papers.write_text(with_claims(papers.read_text(), ROOT / "figures" / profile))
+
+
+def figures_page(profile: str) -> Path:
+    """figures/ belongs to the embedded profile: others draw pictures that may not be passed on."""
+    return ROOT / "figures" if profile == "embedded" else ROOT / "build" / profile / "figures"
+
+
+def ready(sources: list[Path], profile: str) -> list[Path]:
+    """The notebooks that lack no data set and no model. What the others lack is written to
+    build/<profile>/missing.txt, which is only there where something is missing."""
+    from needs import missing, needs, page
+
+    asked = {s.stem: needs(defaults(s) | profile_parameters(s, profile)) for s in sources}
+    lacking = missing(asked)
+    file = ROOT / "build" / profile / "missing.txt"
+    file.unlink(missing_ok=True)
+    if lacking:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(page(profile, asked, lacking), encoding="utf-8")
+    return [s for s in sources if not lacking.keys() & set(asked[s.stem])]
+
+
+def defaults(source: Path) -> dict:
+    found = papermill.inspect_notebook(str(source))
+    return {name: ast.literal_eval(parameter["default"]) for name, parameter in found.items()}
 
 
 def prepare() -> None:
@@ -89,7 +124,8 @@ def run_notebook(source: Path, target: Path, profile: str, given: dict) -> None:
     """Run `source` with the parameters of `profile`. `target` and the figures appear only when
     every cell has run; until then those of the last run stay."""
     parameters = profile_parameters(source, profile) | given
-    figures = target.parent / "figures" if given else ROOT / "figures" / profile
+    own = profile == "embedded" and not given
+    figures = ROOT / "figures" / profile if own else target.parent / "figures"
     fresh = target.with_suffix(".part.figures")
     shutil.rmtree(fresh, ignore_errors=True)  # of a run that was killed
     start = time.time()
@@ -103,13 +139,14 @@ def run_notebook(source: Path, target: Path, profile: str, given: dict) -> None:
 
 
 def profile_parameters(source: Path, profile: str) -> dict:
-    """The yaml of this notebook in profiles/<profile>/, empty where there is none. Keys it does not
-    know are an error."""
-    folder = ROOT / "profiles" / profile
-    if profile != "embedded" and not folder.is_dir():
-        raise ValueError(f"unknown profile {profile!r}: no folder {folder}")
-    file = folder / f"{source.stem}.yaml"
-    parameters = (yaml.safe_load(file.read_text()) or {}) if file.is_file() else {}
+    """The yaml of this notebook in profiles/<profile>/. embedded, the notebooks' own defaults, has
+    none. No yaml and keys that the notebook does not know are an error."""
+    if profile == "embedded":
+        return {}
+    file = ROOT / "profiles" / profile / f"{source.stem}.yaml"
+    if not file.is_file():
+        raise ValueError(f"{source.name} is not in profile {profile!r}: there is no {file}")
+    parameters = yaml.safe_load(file.read_text()) or {}
     if not isinstance(parameters, dict):
         raise ValueError(f"{file} must hold one `name: value` a line")
     check_parameters(source, parameters)

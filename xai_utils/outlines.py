@@ -1,6 +1,7 @@
 """Places in a picture by other descriptions than a box: outlines and COCO's run-length code."""
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 from pycocotools import mask as coco
@@ -29,8 +30,7 @@ def check_polygons(polygons, name: str) -> tuple[Polygon, ...]:
 
 def filled(polygons: Sequence[Polygon], size: tuple[int, int]) -> np.ndarray:
     """The pixels within any of the outlines, (H, W) bool, as pycocotools counts them."""
-    parts = coco.frPyObjects([list(p) for p in polygons], *size)
-    return coco.decode(coco.merge(parts)).astype(bool)
+    return decoded(coco.merge(coco.frPyObjects([list(p) for p in polygons], *size)), "polygons")
 
 
 def decoded(code: dict, name: str) -> np.ndarray:
@@ -41,20 +41,20 @@ def decoded(code: dict, name: str) -> np.ndarray:
     size, counts = check_size(code["size"], f"size of {name}"), code["counts"]
     if isinstance(counts, (str, bytes)):
         counts = run_lengths(counts.encode() if isinstance(counts, str) else counts)
-    elif not isinstance(counts, Sequence) or not are_numbers(counts, len(counts)):
-        raise ValueError(f"counts of {name} must be numbers of pixels, got {counts!r:.80}")
+    elif not isinstance(counts, Sequence) or not all(isinstance(v, Integral) for v in counts):
+        raise ValueError(f"counts of {name} must be whole numbers of pixels, got {counts!r:.80}")
     if min(counts, default=-1) < 0 or sum(counts) != size[0] * size[1]:
         raise ValueError(
             f"counts of {name} are no runs that fill {size[0]} x {size[1]} pixels: damaged?"
         )
-    whole = coco.frPyObjects(dict(size=list(size), counts=[int(v) for v in counts]), *size)
-    return coco.decode(whole).astype(bool)
+    inside = np.arange(len(counts)) % 2 == 1  # runs go down the columns, the first is outside
+    return np.repeat(inside, counts).reshape(size[::-1]).T
 
 
 def run_lengths(code: bytes) -> list[int]:
     """The counts behind COCO's compressed ones: five bits a character, the sixth says that more
-    follow; from the third count on the difference to the last but one. pycocotools fills a mask
-    with whatever lies in memory where a cut code ends, so their sum is checked before."""
+    follow; from the third count on the difference to the last but one. (pycocotools fills a mask
+    with whatever lies in memory where a code is cut short, so it does not decode here.)"""
     counts, value, shift = [], 0, 0
     for byte in code:
         bits = byte - 48

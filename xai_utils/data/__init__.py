@@ -3,12 +3,18 @@ sets of the papers, read from XAI_DATA."""
 
 from ..checks import check_choice, check_counts, check_seed
 from . import photos, scenes, stamps
+from .cc3m import CC3M
 from .debian import DataMissing
 from .distributed import load
 from .flickr8k import FLICKR8K
+from .flickr30k import FLICKR30K
+from .laion import LAION
+from .ms_cxr import MS_CXR
 from .pairs import mismatched, thirds
 from .planted import plant
 from .recognised import confident, recognised
+from .roco import ROCO
+from .rsicd import RSICD
 from .samples import Dataset, Sample, SampleError, Thing
 from .stamps import SPLITS
 
@@ -18,7 +24,9 @@ EMBEDDED = {
     "scenes": scenes.scenes,
     "copies": scenes.copies,
 }
-SOURCES = {source.name: source for source in (FLICKR8K,)}
+SOURCES = {
+    source.name: source for source in (FLICKR8K, FLICKR30K, CC3M, LAION, MS_CXR, ROCO, RSICD)
+}
 DATASETS = (*EMBEDDED, *SOURCES)
 
 __all__ = [

@@ -68,24 +68,40 @@ class Source:
         for name in names:
             if (folder / name).exists():
                 return folder / name
+        raise self.absent(folder, names, split)
+
+    def some_of(
+        self, folder: Path, *patterns: str, split: str = "", without: str = ""
+    ) -> list[Path]:
+        """The files, by name, of the first of these patterns that fits any, those not counted that
+        have `without` in their name. Raises DataMissing for none."""
+        for pattern in patterns:
+            fit = (p for p in folder.glob(pattern) if not without or without not in p.name.lower())
+            if found := sorted(fit):
+                return found
+        raise self.absent(folder, patterns, split)
+
+    def absent(self, folder: Path, names: Sequence[str], split: str = "") -> DataMissing:
         wanted = " or ".join(names) + (f" for the split {split!r}" if split else "")
         there = "" if folder.is_dir() else " (there is no such folder)"
-        raise self.missing(f"looked in {folder}{there} for {wanted}")
+        return self.missing(f"looked in {folder}{there} for {wanted}")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """What a set's files say of one sample, its picture unopened.
 
-    picture  a path below `folder`, as the files have it, or a function without arguments that
-             opens the picture as anything that `xai_utils.images.rgb` takes and can be pickled
+    picture  a path below `folder`, as the files have it, or several, of which the first counts that
+             is there, or a function without arguments that opens the picture as anything that
+             `xai_utils.images.rgb` takes and can be pickled
     captions    the first one is the sample's own; references: all of the picture's, if others
+    numbers     of the captions, where they are not 0, 1, 2, ... because one is missing
     things      the keywords of `Thing` of each, so that a mask is made when the sample is
     """
 
     id: str
     folder: Path
-    picture: str | Callable[[], object]
+    picture: str | tuple[str, ...] | Callable[[], object]
     captions: tuple[str, ...]
     things: tuple[dict, ...] = ()
     label: int | None = None
@@ -93,11 +109,12 @@ class Row:
     matched: bool = True
     judgements: tuple[float | str, ...] = ()
     references: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
 
     def sample(self) -> Sample:
         """The sample with its first caption. Raises SampleError for whatever is wrong with it."""
         try:
-            for text in self.captions:
+            for text in (*self.captions, *self.references):
                 text.encode()  # what was not UTF-8 came in as lone surrogates
             image = self.picture() if callable(self.picture) else self.file()
             return Sample(
@@ -117,10 +134,29 @@ class Row:
             raise SampleError(f"{self.id!r} in {self.folder} cannot be read: {error}") from error
 
     def file(self) -> Path:
-        path = below(self.folder, self.picture)
-        if not path.is_file():
-            raise ValueError(f"there is no picture {path}")
-        return path
+        return first_there(self.folder, self.picture)
+
+
+def first_there(folder: Path, names: str | tuple[str, ...]) -> Path:
+    """The first of these files below `folder` that is there. Raises ValueError for none."""
+    paths = [below(folder, name) for name in ((names,) if isinstance(names, str) else names)]
+    for path in paths:
+        if path.is_file():
+            return path
+    raise ValueError(f"there is no picture {' or '.join(map(str, paths))}")
+
+
+def unreadable(reason: str) -> None:
+    """In place of a picture (by functools.partial): why the sample cannot be read."""
+    raise ValueError(reason)
+
+
+def numbered(captions: dict[int, str]) -> dict[str, tuple]:
+    """The keywords `captions` and `numbers` of a `Row`, in the numbers' order, without empty
+    ones."""
+    captions = {number: captions[number].strip() for number in sorted(captions)}
+    kept = {number: text for number, text in captions.items() if text}
+    return dict(captions=tuple(kept.values()), numbers=tuple(kept))
 
 
 def below(folder: Path, name: str) -> Path:
@@ -132,7 +168,7 @@ def below(folder: Path, name: str) -> Path:
     return folder / posix
 
 
-def drawn(total: int, n: int | None, seed: int) -> list[int]:
+def drawn(total: int, n: int | None, seed: int | Sequence[int]) -> list[int]:
     """Which of `total` rows: all in their order, or n of them in an order that follows from the
     seed. Of the same seed, fewer are the beginning of more."""
     if n is None:
@@ -180,5 +216,5 @@ def choices(row: Row, captions: str, seed: int) -> Iterable[Row]:
     own = dict(source=row.source or row.id) | kept
     return [
         replace(row, id=f"{row.id}#{k}", captions=(text,), **own)
-        for k, text in enumerate(row.captions)
+        for k, text in zip(row.numbers or range(len(row.captions)), row.captions)
     ]

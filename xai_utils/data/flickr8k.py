@@ -10,7 +10,7 @@ flickr8k/Flickr8k_text/ExpertAnnotations.txt        picture, caption's name, thr
 
 from pathlib import Path
 
-from .distributed import Row, Source, drawn, lines
+from .distributed import Row, Source, drawn, lines, numbered
 
 PICTURES = "Flickr8k_Dataset", "Flicker8k_Dataset"
 TEXT = "Flickr8k_text"
@@ -36,11 +36,11 @@ def read(folder: Path, split: str, n: int | None, seed: int) -> list[Row]:
         pairs = [line.rstrip("\r") for line in lines(found["list"]) if line.strip()]
         return [judged(found["pictures"], captions, pairs[i]) for i in drawn(len(pairs), n, seed)]
     if split == "all":
-        names = list(captions)
+        names = [name for name in captions if name.endswith(".jpg")]  # one is called .jpg.1
     else:
         names = [line.strip() for line in lines(found["list"]) if line.strip()]
     return [
-        Row(name, found["pictures"], name, texts(captions, name))
+        Row(name, found["pictures"], name, **numbered(captions.get(name, {})))
         for name in (names[i] for i in drawn(len(names), n, seed))
     ]
 
@@ -55,11 +55,6 @@ def captions_of(path: Path) -> dict[str, dict[int, str]]:
         if picture and number.isdecimal() and text.strip():
             captions.setdefault(picture, {})[int(number)] = text.strip()
     return captions
-
-
-def texts(captions: dict[str, dict[int, str]], picture: str) -> tuple[str, ...]:
-    own = captions.get(picture, {})
-    return tuple(own[number] for number in sorted(own))
 
 
 def judged(pictures: Path, captions: dict[str, dict[int, str]], line: str) -> Row:
@@ -77,7 +72,7 @@ def judged(pictures: Path, captions: dict[str, dict[int, str]], line: str) -> Ro
         source=picture,
         matched=of == picture,
         judgements=tuple(judgements[:3]),
-        references=texts(captions, picture),
+        references=numbered(captions.get(picture, {}))["captions"],
     )
 
 

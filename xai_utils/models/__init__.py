@@ -5,24 +5,20 @@ from pathlib import Path
 import torch
 
 from ..types import DualEncoder, ImageEncoder, TextEncoder
+from .availability import lacks, unknown
+from .blip import load_blip
 from .bring import wrap
 from .clip import wrap_open_clip
-from .embedded import conse_lite0, efficientnet_lite0, vit_stamps
-from .fetch import check_tag, from_file, from_hub, known, seeded
+from .embedded import EMBEDDED
+from .fetch import check_tag, check_timm, file_of_open_clip, from_file, from_hub, seeded
 from .hf import load_transformers
-from .published import CARRIED, CHECKPOINTS, PAPER_NAMES, published, weight_file
+from .published import CARRIED, CHECKPOINTS, PAPER_NAMES, is_authors, published, weight_file
 from .strategies import NAMES as STRATEGY_NAMES
 from .strategies import strategy_encoder
 from .vision import wrap_timm
 from .wrapping import as_device, rescaled
 
-EMBEDDED = {
-    "conse-lite0": conse_lite0,
-    "efficientnet-lite0": efficientnet_lite0,
-    "vit-stamps": vit_stamps,
-}
-
-__all__ = ["EMBEDDED", "load_model", "rescaled", "wrap"]
+__all__ = ["EMBEDDED", "lacks", "load_blip", "load_model", "rescaled", "wrap"]
 
 
 def load_model(
@@ -66,17 +62,14 @@ def load_model(
         return load_open_clip(inner, pretrained, device)
     if kind == "timm":
         return load_timm(inner, pretrained, device)
-    raise ValueError(
-        f"unknown model {name!r}: one of {', '.join([*EMBEDDED, *STRATEGY_NAMES, *PAPER_NAMES])},"
-        " open_clip/NAME, timm/NAME or transformers/FOLDER-OR-NAME"
-    )
+    raise unknown(name)
 
 
 def load_paper(name, pretrained, device):
     """An encoder by the name that a paper gives it: trained, from its file if that is there, else
     from its library's hub."""
     check_tag(name, pretrained)
-    if name in CHECKPOINTS:
+    if name in CHECKPOINTS or (pretrained is None and is_authors(name)):
         with seeded():
             return wrap_timm(published(name, trained=pretrained is None).to(device), name)
     row, file = CARRIED[name], weight_file(name)
@@ -89,14 +82,7 @@ def load_paper(name, pretrained, device):
 def load_open_clip(name, pretrained, device, paper=None):
     import open_clip
 
-    known(name, open_clip.list_models(), "open_clip")
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    file = pretrained if pretrained and Path(pretrained).is_file() else None
-    if pretrained and pretrained not in tags and not file:
-        raise ValueError(
-            f"open_clip has no weights {pretrained!r} for {name}: one of"
-            f" {', '.join(tags) or 'none'}, or a file"
-        )
+    file = file_of_open_clip(name, pretrained)
     what = f"open_clip/{name}, pretrained={pretrained!r}"
     quick = open_clip.get_pretrained_cfg(name, pretrained or "").get(
         "quick_gelu", False
@@ -119,9 +105,7 @@ def load_timm(name, pretrained, device, paper=None, **options):
     import timm
 
     file = pretrained if paper and pretrained and Path(pretrained).is_file() else None
-    if pretrained not in (None, "yes") and not file:
-        raise ValueError(f'pretrained must be None or "yes" for timm models, got {pretrained!r}')
-    known(name.split(".")[0], timm.list_models(), "timm")
+    check_timm(name, "yes" if file else pretrained)
     options |= {"pretrained_cfg_overlay": {"file": file}} if file else {}
     with (
         seeded(),

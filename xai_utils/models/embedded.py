@@ -247,3 +247,10 @@ def class_embeddings() -> torch.Tensor:
         np.save(folder / "classes.npy", torch.cat(rows).numpy())
 
     return torch.from_numpy(np.load(prepared("class-embeddings-1", build) / "classes.npy"))
+
+
+EMBEDDED = {
+    "conse-lite0": conse_lite0,
+    "efficientnet-lite0": efficientnet_lite0,
+    "vit-stamps": vit_stamps,
+}

@@ -3,6 +3,7 @@
 import difflib
 import logging
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import huggingface_hub
@@ -24,6 +25,29 @@ def known(name, names, library):
     if name not in names:
         near = difflib.get_close_matches(name, names, 3) or list(names)[:3]
         raise ValueError(f"{library} has no model {name!r}; near to it: {', '.join(near)}")
+
+
+def file_of_open_clip(name: str, pretrained: str | None) -> str | None:
+    """The file that `pretrained` names for an open_clip model, None where it is a tag or None."""
+    import open_clip
+
+    known(name, open_clip.list_models(), "open_clip")
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    file = pretrained if pretrained and Path(pretrained).is_file() else None
+    if pretrained and pretrained not in tags and not file:
+        raise ValueError(
+            f"open_clip has no weights {pretrained!r} for {name}: one of"
+            f" {', '.join(tags) or 'none'}, or a file"
+        )
+    return file
+
+
+def check_timm(name: str, pretrained: str | None):
+    import timm
+
+    if pretrained not in (None, "yes"):
+        raise ValueError(f'pretrained must be None or "yes" for timm models, got {pretrained!r}')
+    known(name.split(".")[0], timm.list_models(), "timm")
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Models of Hugging Face transformers by folder or name, and those that you bring."""
 
+import re
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import transformers
 
 from ..types import DualEncoder, ImageEncoder, TextEncoder
 from .fetch import check_tag, from_hub, seeded
+from .folders import missing_file, model_folder, weights_in
 from .hf_image import image_encoder, is_dual, sees
-from .published import one_line
+from .published import few, one_line
 from .wrapping import frozen
 
 
@@ -18,7 +20,8 @@ def load_transformers(
 ) -> ImageEncoder | TextEncoder | DualEncoder:
     """A model in the hub's format, with the tokenizer and the image processor that lie beside it.
 
-    inner       a folder, which needs no network, or a name on the hub
+    inner       a folder, which needs no network, or a name on the hub, whose folder may lie in
+                the one that XAI_WEIGHTS names
     pretrained  None: the trained weights, which a name on the hub always means; "random": random
                 weights (seed 0) for the configuration that is found there
     Weights are read as float32, from safetensors or as plain tensors; code that comes with a model
@@ -30,18 +33,13 @@ def load_transformers(
 
     what = f"transformers/{inner}"
     check_tag(what, pretrained)
-    if not inner:
-        raise ValueError("a model of transformers is named transformers/FOLDER-OR-NAME")
-    folder = Path(inner).expanduser()
-    source = str(folder) if folder.is_dir() else inner
-    with found("the weights of a transformers model", source):
+    folder, random = model_folder(inner), pretrained == "random"
+    source = str(folder or inner)
+    if folder:
+        check_whole(folder, weights=not random)
+    with found("a configuration", source, "config.json"):
         config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
-        model, missing = read_model(source, config, random=pretrained == "random")
-    if missing:
-        raise ValueError(
-            f"{what} has no weights for {', '.join(sorted(missing)[:5])}: its"
-            f" {type(model).__name__} is not complete"
-        )
+    model = random_model(source, config) if random else read_model(kind_of(config), source, config)
     tokenizer = processor = None
     if is_dual(model) or not sees(model):
         with found("a tokenizer", source):
@@ -56,9 +54,30 @@ def load_transformers(
     return wrap_transformers(model.to(device), tokenizer=tokenizer, processor=processor, name=what)
 
 
+def check_whole(folder: Path, *, weights: bool):
+    if lost := folder_lacks(folder, weights=weights):
+        raise ValueError(f"{folder} does not hold a whole model: it lacks {lost}")
+
+
+def folder_lacks(folder: Path, *, weights: bool) -> str:
+    """The first file that a model's folder lacks, "" where it is whole. Random weights (not
+    `weights`) have no normalisation of pictures that would be right for them."""
+    if lost := missing_file(folder, weights=weights):
+        return lost
+    try:
+        with quiet():
+            config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            kind = class_of(config)
+    except Exception as error:  # whatever json and transformers say of it
+        return f"a config.json of a model that transformers knows: {one_line(error, 200)}"
+    text = is_dual(kind) or not sees(kind)
+    return missing_file(folder, weights=weights, tokenizer=text, pictures=weights and sees(kind))
+
+
 @contextmanager
-def found(what: str, source: str):
-    """One message for the many ways in which a folder or the hub does not give what is needed."""
+def found(what: str, source: str, file: str = ""):
+    """One message for the many ways in which a folder, or a file in it, or the hub does not give
+    what is needed."""
     if not Path(source).is_dir():
         with from_hub(f"transformers/{source} ({what})"):
             yield
@@ -67,7 +86,9 @@ def found(what: str, source: str):
         with quiet():
             yield
     except Exception as error:  # whatever safetensors, torch, tokenizers and transformers say
-        raise ValueError(f"{source} does not hold {what}: {one_line(error)}") from error
+        raise ValueError(
+            f"{Path(source) / file} does not hold {what}: {one_line(error)}"
+        ) from error
 
 
 @contextmanager
@@ -86,25 +107,60 @@ def quiet():
             log.enable_progress_bar()
 
 
-def read_model(source: str, config, *, random: bool):
-    """A model of a configuration with its weights or with random ones, and the names of weights
-    that were not there.
+def random_model(source: str, config):
+    with found("a configuration", source, "config.json"), seeded():
+        kind = kind_of(config)
+        return (getattr(kind, "from_config", None) or kind._from_config)(
+            config, dtype=torch.float32
+        )
+
+
+def read_model(kind: type, source: str, config):
+    """A model of a configuration with the weights of a folder or a name on the hub. Raises
+    ValueError where the weights are not those of the configuration.
 
     A pooling layer that is not there is left out: libraries that train without one save none.
     """
-    kind = kind_of(config)
-    if random:
-        with seeded():
-            make = getattr(kind, "from_config", None) or kind._from_config
-            return make(config, dtype=torch.float32), set()
-    options = dict(dtype=torch.float32, weights_only=True, output_loading_info=True)
-    model, found = kind.from_pretrained(source, config=config, **options)
-    missing = set(found["missing_keys"])
-    if missing and all(".pooler." in f".{n}" for n in missing):
-        options["add_pooling_layer"] = False
-        model, found = type(model).from_pretrained(source, config=config, **options)
-        missing = set(found["missing_keys"])
-    return model, missing
+    file = weights_in(Path(source)) if Path(source).is_dir() else ""
+    options = dict(
+        config=config,
+        dtype=torch.float32,
+        weights_only=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are reported, and refused below
+    )
+    with found("the weights of a transformers model", source, file):
+        model, report = kind.from_pretrained(source, **options)
+        missing = report["missing_keys"]
+        if missing and all(".pooler." in f".{n}" for n in missing):
+            options["add_pooling_layer"] = False
+            model, report = type(model).from_pretrained(source, **options)
+    check_fit(model, report, str(Path(source) / file) if file else f"transformers/{source}")
+    return model
+
+
+def check_fit(model, report: dict, where: str):
+    """Raises ValueError where weights are not those of a model, by transformers' report on them.
+
+    What a model has no place for is the head of another task, unless it belongs to a further layer
+    of those that the model has.
+    """
+    numbered = {re.sub(r"\d+", "0", k) for k in model.state_dict() if re.search(r"\d", k)}
+    further = {
+        k
+        for k in report["unexpected_keys"]
+        if re.search(r"\d", k) and re.sub(r"\d+", "0", k) in numbered
+    }
+    faults = {
+        "no weights for": report["missing_keys"],
+        "of another shape:": {k[0] for k in report["mismatched_keys"]},
+        "of layers that it does not have:": further,
+    }
+    if any(faults.values()):
+        said = "; ".join(f"{what} {few(sorted(k))}" for what, k in faults.items() if k)
+        raise ValueError(
+            f"{where} does not fit the {type(model).__name__} of its config.json: {said}"
+        )
 
 
 def kind_of(config) -> type:
@@ -115,6 +171,14 @@ def kind_of(config) -> type:
     kind = getattr(transformers, saved, None) if bare else None
     known = isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)
     return kind if known else transformers.AutoModel
+
+
+def class_of(config) -> type:
+    """The class that `read_model` makes of a configuration."""
+    kind = kind_of(config)
+    if kind is transformers.AutoModel:
+        kind = transformers.MODEL_MAPPING[type(config)]
+    return kind[0] if isinstance(kind, tuple) else kind
 
 
 def wrap_transformers(

@@ -2,8 +2,9 @@
 publish.
 
 A name means the trained weights. Files lie in the folder that XAI_WEIGHTS names (default: "weights"
-in the cache), as NAME.pth or NAME.safetensors; one that is not there is fetched. What P-IBISA,
-which names architectures only, leaves open:
+in the cache), as NAME.pth or NAME.safetensors, or by the name that their authors gave them where it
+says whose they are; one that is not there is fetched. What P-IBISA, which names architectures only,
+leaves open:
 
 resnet50, vgg16      torchvision's first weights. vgg16's embedding is the 4096 numbers that enter
                      the classifier
@@ -15,7 +16,10 @@ ibot-vit-b-16        the teacher trained with blockwise masks on ImageNet-1k
 """
 
 import os
+import pickle
+import re
 import tempfile
+from collections import Counter
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
@@ -31,10 +35,11 @@ from ..data.cache import cache_folder, clear_parts
 @dataclass(frozen=True)
 class Carried:
     """An encoder that a library knows: `tag` is what load_model's `pretrained` says for it,
-    `options` go to timm."""
+    `options` go to timm, `terms` are those of its authors."""
 
     library: str
     model: str
+    terms: str
     tag: str = "yes"
     options: dict = field(default_factory=dict)
 
@@ -44,30 +49,34 @@ class Checkpoint:
     """A file that a paper's authors publish.
 
     url   as in the authors' own code, which `seen` names
+    terms under which they give it
     arch  the timm model, without a classifier, that it fits
     drop  how the names begin that are left out on purpose: heads and projectors of the training
+    file  the authors' own name for the file, unless others have files of that name too
     std   what the authors divide the colours by; their mean is ImageNet's in every recipe
     """
 
     url: str
     seen: str
+    terms: str
     arch: str
     drop: tuple[str, ...]
+    file: str = ""
     std: tuple[float, float, float] = IMAGENET_DEFAULT_STD
 
 
 CARRIED = {
     "clip-vit-b-32": Carried(
-        "open_clip", "ViT-B-32-quickgelu", "openai"
+        "open_clip", "ViT-B-32-quickgelu", "MIT", tag="openai"
     ),  # OpenAI trained with QuickGELU
-    "vgg16": Carried("timm", "vgg16.tv_in1k"),
-    "resnet50": Carried("timm", "resnet50.tv_in1k"),
-    "vit-b-16": Carried("timm", "vit_base_patch16_224.augreg_in21k_ft_in1k"),
-    "dino-vit-b-16": Carried("timm", "vit_base_patch16_224.dino"),
+    "vgg16": Carried("timm", "vgg16.tv_in1k", "BSD-3-Clause"),
+    "resnet50": Carried("timm", "resnet50.tv_in1k", "BSD-3-Clause"),
+    "vit-b-16": Carried("timm", "vit_base_patch16_224.augreg_in21k_ft_in1k", "Apache-2.0"),
+    "dino-vit-b-16": Carried("timm", "vit_base_patch16_224.dino", "Apache-2.0"),
     "dinov2-vit-b-14": Carried(
-        "timm", "vit_base_patch14_dinov2.lvd142m", options={"img_size": 224}
+        "timm", "vit_base_patch14_dinov2.lvd142m", "Apache-2.0", options={"img_size": 224}
     ),
-    "beit-base": Carried("timm", "beit_base_patch16_224.in22k_ft_in22k_in1k"),
+    "beit-base": Carried("timm", "beit_base_patch16_224.in22k_ft_in22k_in1k", "Apache-2.0"),
 }
 
 META = "https://dl.fbaipublicfiles.com"
@@ -77,33 +86,51 @@ CHECKPOINTS = {
     "barlow-twins-resnet50": Checkpoint(
         f"{META}/barlowtwins/ep1000_bs2048_lrw0.2_lrb0.0048_lambd0.0051/resnet50.pth",
         "facebookresearch/barlowtwins hubconf.py",
+        "the LICENSE of github.com/facebookresearch/barlowtwins",
         "resnet50",
         ("fc.", "projector.", "bn."),
     ),
     "swav-resnet50": Checkpoint(
         f"{META}/deepcluster/swav_800ep_pretrain.pth.tar",
         "facebookresearch/swav hubconf.py",
+        "CC BY-NC 4.0",
         "resnet50",
         ("fc.", "projection_head.", "prototypes."),
+        "swav_800ep_pretrain.pth.tar",
         std=(0.228, 0.224, 0.225),  # so in src/multicropdataset.py, not ImageNet's 0.229
     ),
     "dino-resnet50": Checkpoint(
         f"{META}/dino/dino_resnet50_pretrain/dino_resnet50_pretrain.pth",
         "facebookresearch/dino hubconf.py",
+        "Apache-2.0",
         "resnet50",
         ("fc.", "head."),
+        "dino_resnet50_pretrain.pth",
     ),
     "ibot-vit-b-16": Checkpoint(
         f"{IBOT}/vitb_16/checkpoint_teacher.pth",
         "bytedance/ibot README.md",
+        "Apache-2.0",
         "vit_base_patch16_224",
         ("head.", "masked_embed"),
     ),
     "ibot-vit-s-16": Checkpoint(
         f"{IBOT}/vits_16/checkpoint_teacher.pth",
         "bytedance/ibot README.md",
+        "Apache-2.0",
         "vit_small_patch16_224",
         ("head.", "masked_embed"),
+    ),
+}
+
+INSTEAD = {  # taken in place of a library's copy where the authors' file is there
+    "dino-vit-b-16": Checkpoint(
+        f"{META}/dino/dino_vitbase16_pretrain/dino_vitbase16_pretrain.pth",
+        "facebookresearch/dino hubconf.py",
+        "Apache-2.0",
+        "vit_base_patch16_224",
+        ("head.",),
+        "dino_vitbase16_pretrain.pth",
     ),
 }
 
@@ -116,10 +143,27 @@ WRAPPERS = (
 PREFIXES = ("module.", "backbone.", "encoder.")  # what training wrappers put in front of every name
 
 
+def weights_folder() -> Path:
+    """`XAI_WEIGHTS`, else "weights" in the cache."""
+    return Path(os.environ.get("XAI_WEIGHTS") or cache_folder() / "weights").expanduser()
+
+
 def weight_file(name: str) -> Path:
     """Where the weights of a paper's name lie, or belong."""
-    folder = Path(os.environ.get("XAI_WEIGHTS") or cache_folder() / "weights")
-    return folder / f"{name}.{'pth' if name in CHECKPOINTS else 'safetensors'}"
+    row = row_of(name)
+    names = [f"{name}.safetensors"] if name in CARRIED else []
+    names += [f"{name}.pth", row.file] if row else []
+    places = [weights_folder() / n for n in names if n]
+    return next((p for p in places if p.is_file()), places[0])
+
+
+def row_of(name: str) -> Checkpoint | None:
+    return CHECKPOINTS.get(name) or INSTEAD.get(name)
+
+
+def is_authors(name: str) -> bool:
+    """Whether the weights of a paper's name are a file of its authors, there or to be fetched."""
+    return name in CHECKPOINTS or (name in INSTEAD and weight_file(name).suffix != ".safetensors")
 
 
 def published(name: str, trained: bool) -> nn.Module:
@@ -129,7 +173,7 @@ def published(name: str, trained: bool) -> nn.Module:
     Raises FileNotFoundError where the file is not there and cannot be fetched, ValueError where it
     cannot be read or holds anything but the architecture's weights and what `drop` names.
     """
-    row = CHECKPOINTS[name]
+    row = row_of(name)
     weights = fitting_weights(name) if trained else None
     colours = {
         "mean": IMAGENET_DEFAULT_MEAN,
@@ -143,22 +187,22 @@ def published(name: str, trained: bool) -> nn.Module:
 
 
 def fitting_weights(name: str) -> dict[str, Tensor]:
-    row, path = CHECKPOINTS[name], weight_file(name)
+    row, path = row_of(name), weight_file(name)
     if not path.is_file():
         fetch(name)
     try:
-        state = read(path)
+        state = bare(read(path))
     except ValueError as error:
         raise ValueError(
-            f"the weights of {name} at {path} {error}. Remove the file; {row.url} has a whole one"
+            f"the weights of {name} at {path} {error}. Remove the file; {row.url} is a whole one"
         ) from error
-    return {k: v for k, v in bare(state).items() if not k.startswith(row.drop)}
+    return {k: v for k, v in state.items() if not k.startswith(row.drop)}
 
 
 def fetch(name: str) -> None:
     """Download the file of `name`. It gets its place when it is whole and readable; before that it
     has another name."""
-    url, path = CHECKPOINTS[name].url, weight_file(name)
+    url, path = row_of(name).url, weight_file(name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         clear_parts(path.parent, path.name)
@@ -191,7 +235,7 @@ def bare(state: dict) -> dict:
     """The weights without what training and saving put around them, under timm's names.
 
     Those are torchvision's for a ResNet and DINO's and iBOT's for a ViT, so nothing else is
-    renamed.
+    renamed. Raises ValueError where two weights get one name.
     """
     while isinstance(state, dict) and (
         inside := next((w for w in WRAPPERS if isinstance(state.get(w), dict)), None)
@@ -202,7 +246,12 @@ def bare(state: dict) -> dict:
         front = next((p for p in PREFIXES if key.startswith(p)), None)
         return strip(key.removeprefix(front)) if front else key
 
-    return {strip(str(k)): v for k, v in state.items()} if isinstance(state, dict) else {}
+    if not isinstance(state, dict):
+        return {}
+    names = [strip(str(k)) for k in state]
+    if twice := [n for n, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"holds two weights for {few(twice)}")
+    return dict(zip(names, state.values()))
 
 
 def check_fit(weights: dict, wanted: dict[str, Tensor], name: str) -> None:
@@ -216,8 +265,10 @@ def check_fit(weights: dict, wanted: dict[str, Tensor], name: str) -> None:
     }
     if any(faults.values()):
         said = "; ".join(f"{what}: {few(keys)}" for what, keys in faults.items() if keys)
+        inside = sorted(k for k, v in weights.items() if isinstance(v, dict))
+        hint = f" (weights are looked for in {', '.join(WRAPPERS)})" if inside else ""
         raise ValueError(
-            f"the file {weight_file(name)} does not fit {CHECKPOINTS[name].arch} of {name}: {said}"
+            f"the file {weight_file(name)} does not fit {row_of(name).arch} of {name}: {said}{hint}"
         )
 
 
@@ -226,6 +277,9 @@ def few(keys: list[str], most: int = 4) -> str:
 
 
 def one_line(error: Exception, most: int = 300) -> str:
-    """What an exception says, without line breaks."""
+    """What an exception says, without line breaks; of what torch.load refuses, only what it is."""
+    if isinstance(error, pickle.UnpicklingError):
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        return f"it holds {found[1]}, which is not run" if found else "it holds no tensors"
     said = " ".join(f"{type(error).__name__}: {error}".split())
     return said if len(said) <= most else said[: most - 3] + "..."
