@@ -47,7 +47,7 @@ def test_run_length_codes_are_decoded_as_pycocotools_decodes_them():
             mask = np.zeros((300, 400), bool)
             mask[rng.integers(0, 100) : 200, 30 : rng.integers(40, 400)] = True
         code = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
-        counts = run_lengths(code["counts"])
+        counts = run_lengths(code["counts"]).tolist()
         assert sum(counts) == mask.size
         for form in (code["counts"], code["counts"].decode(), counts):
             assert (decoded(dict(size=code["size"], counts=form), "mask") == mask).all()

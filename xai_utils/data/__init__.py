@@ -4,6 +4,7 @@ sets of the papers, read from XAI_DATA."""
 from ..checks import check_choice, check_counts, check_seed
 from . import photos, scenes, stamps
 from .cc3m import CC3M
+from .coco import COCO
 from .debian import DataMissing
 from .distributed import load
 from .flickr8k import FLICKR8K
@@ -13,6 +14,7 @@ from .ms_cxr import MS_CXR
 from .pairs import mismatched, thirds
 from .planted import plant
 from .recognised import confident, recognised
+from .refcocog import REFCOCOG
 from .roco import ROCO
 from .rsicd import RSICD
 from .samples import Dataset, Sample, SampleError, Thing
@@ -25,7 +27,8 @@ EMBEDDED = {
     "copies": scenes.copies,
 }
 SOURCES = {
-    source.name: source for source in (FLICKR8K, FLICKR30K, CC3M, LAION, MS_CXR, ROCO, RSICD)
+    source.name: source
+    for source in (FLICKR8K, FLICKR30K, COCO, REFCOCOG, CC3M, LAION, MS_CXR, ROCO, RSICD)
 }
 DATASETS = (*EMBEDDED, *SOURCES)
 

@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO
 
 import numpy as np
+from PIL import ExifTags, Image
 
 from ..checks import check_choice, check_folder
+from ..images import rgb
 from .debian import DataMissing
 from .samples import Dataset, Sample, SampleError, Thing
 
@@ -96,14 +99,15 @@ class Row:
              `xai_utils.images.rgb` takes and can be pickled
     captions    the first one is the sample's own; references: all of the picture's, if others
     numbers     of the captions, where they are not 0, 1, 2, ... because one is missing
-    things      the keywords of `Thing` of each, so that a mask is made when the sample is
+    things      the keywords of `Thing` of each, or a function without arguments that gives them,
+                so that a mask is made when the sample is; one without a caption has the sample's
     """
 
     id: str
     folder: Path
     picture: str | tuple[str, ...] | Callable[[], object]
     captions: tuple[str, ...]
-    things: tuple[dict, ...] = ()
+    things: tuple[dict, ...] | Callable[[], Iterable[dict]] = ()
     label: int | None = None
     source: str | None = None
     matched: bool = True
@@ -116,12 +120,17 @@ class Row:
         try:
             for text in (*self.captions, *self.references):
                 text.encode()  # what was not UTF-8 came in as lone surrogates
-            image = self.picture() if callable(self.picture) else self.file()
+            picture = self.picture
+            image = picture() if callable(picture) else first_there(self.folder, picture)
+            if not self.captions or not self.captions[0]:
+                raise ValueError(f"caption of {self.id!r} is empty")
+            caption = self.captions[0]
+            things = self.things() if callable(self.things) else self.things
             return Sample(
                 self.id,
                 image,
-                self.captions[0] if self.captions else "",
-                tuple(Thing(**thing) for thing in self.things),
+                caption,
+                tuple(Thing(**{"caption": caption} | thing) for thing in things),
                 self.label,
                 self.source,
                 self.matched,
@@ -130,11 +139,8 @@ class Row:
             )
         except UnicodeEncodeError as error:
             raise SampleError(f"a caption of {self.id!r} is not UTF-8: {self.folder}") from error
-        except (ValueError, TypeError, OSError) as error:
+        except (ValueError, TypeError, OSError, OverflowError) as error:
             raise SampleError(f"{self.id!r} in {self.folder} cannot be read: {error}") from error
-
-    def file(self) -> Path:
-        return first_there(self.folder, self.picture)
 
 
 def first_there(folder: Path, names: str | tuple[str, ...]) -> Path:
@@ -157,6 +163,26 @@ def numbered(captions: dict[int, str]) -> dict[str, tuple]:
     captions = {number: captions[number].strip() for number in sorted(captions)}
     kept = {number: text for number, text in captions.items() if text}
     return dict(captions=tuple(kept.values()), numbers=tuple(kept))
+
+
+def stored(folder: Path, name: str, size: tuple[int, int]) -> Image.Image:
+    """A picture in the pixels of its file, not turned as its EXIF orientation says, for places that
+    are given in those. Raises ValueError for one of another size than `size` (H, W)."""
+    path = first_there(folder, name)
+    with path.open("rb") as file:
+        return unturned(file, f"picture {str(path)!r}", size)
+
+
+def unturned(file: IO[bytes], name: str, size: tuple[int, int] | None = None) -> Image.Image:
+    try:
+        image = Image.open(file)
+        if size not in (None, image.size[::-1]):
+            raise ValueError(f"it is {image.height} x {image.width} pixels, not {size}")
+        image.load()
+        image.getexif().pop(ExifTags.Base.Orientation, None)
+    except Exception as error:  # Pillow's many, some of them not even an OSError
+        raise ValueError(f"{name} cannot be read: {error}") from error
+    return rgb(image, name)
 
 
 def below(folder: Path, name: str) -> Path:

@@ -10,7 +10,15 @@ from .blip import load_blip
 from .bring import wrap
 from .clip import wrap_open_clip
 from .embedded import EMBEDDED
-from .fetch import check_tag, check_timm, file_of_open_clip, from_file, from_hub, seeded
+from .fetch import (
+    check_no_tag,
+    check_tag,
+    check_timm,
+    file_of_open_clip,
+    from_file,
+    from_hub,
+    seeded,
+)
 from .hf import load_transformers
 from .published import CARRIED, CHECKPOINTS, PAPER_NAMES, is_authors, published, weight_file
 from .strategies import NAMES as STRATEGY_NAMES
@@ -38,17 +46,13 @@ def load_model(
                 ones. "random": random weights for all but the first three
                 names, whose weights come along
     device      None: the GPU if there is one, else the CPU
-    Raises ValueError for a name or tag that is not known, FileNotFoundError where weights or a
-    tokenizer cannot be had.
+    Raises ValueError for a name or tag that is not known and for files that do not hold such a
+    model, FileNotFoundError where weights or a tokenizer cannot be had, which `lacks` says before.
     """
     device = as_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     kind, _, inner = name.partition("/") if isinstance(name, str) else ("", "", "")
     if name in EMBEDDED:
-        if pretrained is not None:
-            raise ValueError(
-                f"pretrained must be None for {name}, whose weights come along, got {pretrained!r}:"
-                ' random weights of its kind are "timm/tf_efficientnet_lite0"'
-            )
+        check_no_tag(name, pretrained)
         return EMBEDDED[name](device)
     if name in PAPER_NAMES:
         return load_paper(name, pretrained, device)

@@ -10,10 +10,10 @@ import huggingface_hub
 from huggingface_hub import constants as hub
 
 from .embedded import EMBEDDED
-from .fetch import check_tag, check_timm, file_of_open_clip, hub_of
+from .fetch import check_no_tag, check_tag, check_timm, file_of_open_clip, hub_of
 from .folders import cached_folder, is_hub_name, model_folder
 from .hf import folder_lacks
-from .published import CARRIED, CHECKPOINTS, PAPER_NAMES, weight_file, weights_folder
+from .published import CARRIED, CHECKPOINTS, INSTEAD, PAPER_NAMES, weight_file, weights_folder
 from .strategies import NAMES as STRATEGY_NAMES
 
 PATIENCE = 3  # seconds in which a host must answer
@@ -37,7 +37,11 @@ def lacks(name: str, pretrained: str | None = None) -> str:
     set. Raises ValueError for a name or tag that load_model does not know.
     """
     kind, _, inner = name.partition("/") if isinstance(name, str) else ("", "", "")
-    if name in EMBEDDED or name in STRATEGY_NAMES:
+    if name in EMBEDDED:
+        check_no_tag(name, pretrained)
+        return ""
+    if name in STRATEGY_NAMES:
+        check_tag(name, pretrained)
         return ""
     if name in PAPER_NAMES:
         check_tag(name, pretrained)
@@ -76,9 +80,10 @@ def paper_lacks(name: str) -> str:
     lost = (open_clip_lacks if row.library == "open_clip" else timm_lacks)(row.model, row.tag)
     if not lost:
         return ""
+    other = f", or {INSTEAD[name].file} from {INSTEAD[name].url}" if name in INSTEAD else ""
     return (
         f"{name} lacks {place(path)}: the .safetensors file of {hub_of(name)} is that file, under"
-        f" {row.terms}; {ELSEWHERE}"
+        f" {row.terms}{other}; {ELSEWHERE}"
     )
 
 
@@ -119,11 +124,13 @@ def timm_lacks(name: str, tag: str | None) -> str:
 def transformers_lacks(name: str, *, weights: bool) -> str:
     """The same for a model in the hub's format, by folder or by name on the hub."""
     what = f"transformers/{name}"
-    if folder := model_folder(name):
+    try:
+        folder = model_folder(name)
+    except FileNotFoundError as error:
+        return f"{what} lacks its folder: {error}"
+    if folder:
         lost = folder_lacks(folder, weights=weights)
         return lost and f"{what} lacks {lost} in {folder}: {source(name)}"
-    if not is_hub_name(name):
-        return f"{what} lacks its folder: there is none at {Path(name).expanduser()}"
     folder = cached_folder(name)
     if (folder and not folder_lacks(folder, weights=weights)) or hub_can_be_reached():
         return ""

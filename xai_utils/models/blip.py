@@ -19,7 +19,7 @@ def load_blip(name: str, *, device=None):
     name.
     """
     device = as_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    name = name.removeprefix("transformers/")
+    name = str(name).removeprefix("transformers/")
     folder = model_folder(name)
     source = str(folder or name)
     if folder:

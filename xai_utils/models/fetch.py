@@ -21,6 +21,14 @@ def check_tag(name, pretrained):
         )
 
 
+def check_no_tag(name, pretrained):
+    if pretrained is not None:
+        raise ValueError(
+            f"pretrained must be None for {name}, whose weights come along, got {pretrained!r}:"
+            ' random weights of its kind are "timm/tf_efficientnet_lite0"'
+        )
+
+
 def known(name, names, library):
     if name not in names:
         near = difflib.get_close_matches(name, names, 3) or list(names)[:3]
@@ -51,7 +59,7 @@ def check_timm(name: str, pretrained: str | None):
 
 
 @contextmanager
-def from_hub(what: str, paper: str | None = None, asks: bool = True):
+def from_hub(what: str, paper: str | None = None, asks: bool = True, folder: Path | None = None):
     """One message for the many ways in which a hub cannot be reached; no log beside it, nor that
     weights are random as asked.
 
@@ -75,6 +83,8 @@ def from_hub(what: str, paper: str | None = None, asks: bool = True):
                 f"; or put the hub's .safetensors file at {weight_file(paper)} (XAI_WEIGHTS names"
                 " the folder)"
             )
+        if folder:
+            hint += f"; or put its folder at {folder} (XAI_WEIGHTS names the outer one)"
         raise FileNotFoundError(
             f"cannot get {what} from {hub_of(paper)}: {hint}. {one_line(error)}"
         ) from error

@@ -16,22 +16,25 @@ TOKENIZER = (  # the files of one row must lie there, as of PICTURES
     ("vocab.txt",),
     ("spiece.model",),
     ("sentencepiece.bpe.model",),
+    ("tokenizer.model",),
 )
 PICTURES = (("preprocessor_config.json",), ("processor_config.json",))
 
 
 def model_folder(name: str) -> Path | None:
-    """The folder that `name` is, or that lies as XAI_WEIGHTS/`name`; None where neither does."""
+    """The folder that `name` is, or that lies as XAI_WEIGHTS/`name`; None for a name on the hub.
+    Raises FileNotFoundError for what is none of these."""
     if not name:
         raise ValueError("a model of transformers is named transformers/FOLDER-OR-NAME")
     places = (Path(name).expanduser(), weights_folder() / name)
-    return next((p for p in places if p.is_dir()), None)
+    folder = next((p for p in places if p.is_dir()), None)
+    if not folder and not is_hub_name(name):
+        raise FileNotFoundError(f"there is no folder {name}, and no name on the hub is like that")
+    return folder
 
 
 def cached_folder(name: str) -> Path | None:
     """The hub's own cache of a repository, at the version that was fetched last."""
-    if not is_hub_name(name):
-        return None
     config = huggingface_hub.try_to_load_from_cache(name, "config.json")
     return Path(config).parent if isinstance(config, str) else None
 

@@ -11,7 +11,7 @@ from ..types import DualEncoder, ImageEncoder, TextEncoder
 from .fetch import check_tag, from_hub, seeded
 from .folders import missing_file, model_folder, weights_in
 from .hf_image import image_encoder, is_dual, sees
-from .published import few, one_line
+from .published import few, one_line, weights_folder
 from .wrapping import frozen
 
 
@@ -26,8 +26,8 @@ def load_transformers(
                 weights (seed 0) for the configuration that is found there
     Weights are read as float32, from safetensors or as plain tensors; code that comes with a model
     is never run. A model saved for another task (masked words, segmentation) is loaded without its
-    head. Raises ValueError for a folder that holds no such model and for weights that are not
-    complete, FileNotFoundError where the hub cannot be reached or has no such name.
+    head. Raises ValueError for a folder that is not whole and for weights that are not those of the
+    configuration, FileNotFoundError where the hub cannot be reached or has no such name.
     """
     from transformers.models.auto import image_processing_auto as images  # takes a second
 
@@ -51,6 +51,10 @@ def load_transformers(
             processor = transformers.AutoImageProcessor.from_pretrained(
                 source, trust_remote_code=False
             )
+    if sees(model) and processor is None and not random:
+        raise ValueError(
+            f"{what} has no preprocessor_config.json: how are its pictures normalised?"
+        )
     return wrap_transformers(model.to(device), tokenizer=tokenizer, processor=processor, name=what)
 
 
@@ -79,7 +83,7 @@ def found(what: str, source: str, file: str = ""):
     """One message for the many ways in which a folder, or a file in it, or the hub does not give
     what is needed."""
     if not Path(source).is_dir():
-        with from_hub(f"transformers/{source} ({what})"):
+        with from_hub(f"transformers/{source} ({what})", folder=weights_folder() / source):
             yield
         return
     try:
