@@ -17,7 +17,7 @@ from .recognised import confident, recognised
 from .refcocog import REFCOCOG
 from .roco import ROCO
 from .rsicd import RSICD
-from .samples import Dataset, Sample, SampleError, Thing
+from .samples import Dataset, Sample, SampleError, Thing, largest
 from .stamps import SPLITS
 
 EMBEDDED = {
@@ -41,6 +41,7 @@ __all__ = [
     "Thing",
     "confident",
     "lacks",
+    "largest",
     "load_dataset",
     "mismatched",
     "plant",

@@ -140,6 +140,17 @@ class Sample:
         return mask
 
 
+def largest(sample: Sample, k: int) -> Sample:
+    """The sample with the k of its things that cover most of the picture, in their own order; the
+    sample itself where it has no more. Raises ValueError for a k below 1."""
+    check_number("k", k, 1, integer=True)
+    if len(sample.things) <= k:
+        return sample
+    areas = sample.masks(sample.image.size[::-1]).flatten(1).sum(1)
+    kept = sorted((-areas).argsort(stable=True)[:k].tolist())
+    return replace(sample, things=tuple(sample.things[i] for i in kept))
+
+
 def listed(values, name: str) -> tuple:
     """A list or tuple as a tuple."""
     if isinstance(values, np.ndarray):
