@@ -122,10 +122,12 @@ def test_captions_and_judgements_that_are_none_are_refused(fields, message):
 
 
 def test_the_largest_things_of_a_sample_stay_in_their_order():
-    things = [xu.Thing(name, (0, 0, side, side)) for name, side in (("c", 5), ("a", 2), ("b", 8))]
-    sample = xu.Sample("s", PICTURE, "three", things)
+    sides = {"c": 5, "a": 2, "b": 8}
+    things = [xu.Thing(name, (9, 9, 9 + side, 9 + side)) for name, side in sides.items()]
+    things += [xu.Thing("beside the central square", (0, 0, 5, 30))]
+    sample = xu.Sample("s", PICTURE, "all of them", things)
     assert [thing.caption for thing in largest(sample, 2).things] == ["c", "b"]
     assert [thing.caption for thing in largest(sample, 1).things] == ["b"]
-    assert largest(sample, 3) is sample
+    assert largest(sample, 4) is sample
     with pytest.raises(ValueError, match="k must be"):
         largest(sample, 0)

@@ -141,12 +141,13 @@ class Sample:
 
 
 def largest(sample: Sample, k: int) -> Sample:
-    """The sample with the k of its things that cover most of the picture, in their own order; the
-    sample itself where it has no more. Raises ValueError for a k below 1."""
+    """The sample with the k of its things that cover most of the picture's central square, in their
+    own order; the sample itself where it has no more. Raises ValueError for a k below 1."""
     check_number("k", k, 1, integer=True)
     if len(sample.things) <= k:
         return sample
-    areas = sample.masks(sample.image.size[::-1]).flatten(1).sum(1)
+    side = min(sample.image.size)
+    areas = sample.masks((side, side)).flatten(1).sum(1)
     kept = sorted((-areas).argsort(stable=True)[:k].tolist())
     return replace(sample, things=tuple(sample.things[i] for i in kept))
 
