@@ -9,6 +9,7 @@ from .debian import DataMissing
 from .distributed import load
 from .flickr8k import FLICKR8K
 from .flickr30k import FLICKR30K
+from .imagenet import IMAGENET
 from .laion import LAION
 from .ms_cxr import MS_CXR
 from .pairs import mismatched, thirds
@@ -28,7 +29,10 @@ EMBEDDED = {
 }
 SOURCES = {
     source.name: source
-    for source in (FLICKR8K, FLICKR30K, COCO, REFCOCOG, CC3M, LAION, MS_CXR, ROCO, RSICD)
+    for source in (
+        *(FLICKR8K, FLICKR30K, COCO, REFCOCOG, IMAGENET),
+        *(CC3M, LAION, MS_CXR, ROCO, RSICD),
+    )
 }
 DATASETS = (*EMBEDDED, *SOURCES)
 
