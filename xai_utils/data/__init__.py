@@ -20,7 +20,7 @@ from .refcocog import REFCOCOG
 from .roco import ROCO
 from .rsicd import RSICD
 from .samples import Dataset, Sample, SampleError, Thing, readable
-from .showing import showing
+from .showing import largest, showing
 from .stamps import SPLITS
 
 EMBEDDED = {
@@ -49,6 +49,7 @@ __all__ = [
     "confident",
     "kind_of",
     "lacks",
+    "largest",
     "load_dataset",
     "mismatched",
     "of_kinds",
