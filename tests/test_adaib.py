@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from planted import CELL, cells, patch_cnn, two_patches
 from reference.adaib_loop import adaib_loop
 
-from xai_utils.data import load_dataset
-from xai_utils.data.pairs import derangement, mismatched, thirds
+from xai_utils.data import Sample, load_dataset
+from xai_utils.data.pairs import derangement, graded_thirds, mismatched, thirds
 from xai_utils.methods import adaib, m2ib
 from xai_utils.methods.adaib import DISTANCES, NETWORKS
 
@@ -242,6 +242,21 @@ def test_mismatched_photos_and_scenes_keep_their_pictures():
     assert np.array_equal(np.array(photos[2].image), np.array(swapped[2].image))
 
 
+def test_mismatched_captions_are_of_another_picture_and_unjudged():
+    grey = np.full((8, 8, 3), 128, np.uint8)
+    own = {k: tuple(f"caption {i} of {k}" for i in range(2)) for k in ("a", "b", "c")}
+    pairs = [
+        Sample(f"{k}#{i}", grey, text, source=k, captions=own[k], judgements=(4.0, 3.0))
+        for k in own
+        for i, text in enumerate(own[k])
+    ]
+    for seed in range(5):
+        for before, after in zip(pairs, mismatched(pairs, seed)):
+            assert after.caption not in own[before.source]
+            assert after.source == before.source and after.captions == before.captions
+            assert after.judgements == () and after.grade is None
+
+
 def test_mismatched_scenes_name_nothing_that_is_there(stamps):
     scenes = load_dataset("scenes", split="train", n=12)
     for own, other in zip(scenes, mismatched(scenes, seed=1)):
@@ -257,3 +272,17 @@ def test_thirds():
     for wrong in ([0.1, 0.2], [0.1, float("nan"), 0.2], np.zeros((3, 3))):
         with pytest.raises(ValueError, match="at least 3 finite numbers"):
             thirds(wrong)
+
+
+def test_thirds_of_a_scale_never_part_equal_grades():
+    grades = [1, 1, 1, 4 / 3, 5 / 3, (1 + 2 + 3) / 3, 7 / 3, 8 / 3, (2 + 3 + 4) / 3, 11 / 3, 4]
+    found = graded_thirds(grades, (1, 4)).tolist()
+    assert found == ["noisy"] * 5 + ["borderline"] * 3 + ["clean"] * 3
+    assert graded_thirds([0, 1], (0, 1)).tolist() == ["noisy", "clean"]
+    near = [0.1 + 0.2, 0.3, 0.6, 0.7 - 0.1]  # of one grade each two, but for rounding
+    assert graded_thirds(near, (0, 0.9)).tolist() == ["borderline"] * 2 + ["clean"] * 2
+    for wrong in ([0.5], [float("nan")], [[1, 2]], [5]):
+        with pytest.raises(ValueError, match="grades must be a list of numbers from 1 to 4"):
+            graded_thirds(wrong, (1, 4))
+    with pytest.raises(ValueError, match="highest grade of scale"):
+        graded_thirds([1], (4, 1))

@@ -347,6 +347,16 @@ def test_what_becomes_of_the_similarity_along_the_path():
     assert nib.late(paths).tolist() == [True, True, True, False]
 
 
+def test_sets_that_do_not_say_where_things_are_are_judged_without_iou():
+    table = at_layers({("conf-drop", "layer=9"): 15.0, ("conf-incr", "layer=9"): 90.0})
+    blind = nib.nib_26(table[table.metric != "iou"], LAYERS)
+    assert blind.outcome == HOLDS
+    assert len(nib.nib_26(table, LAYERS).evidence) == len(blind.evidence) + len(LAYERS) - 1
+    own = dict.fromkeys(METHODS, 4.0) | {"nib": 1.0, "m2ib": 1.0}
+    drops = rows({f"{side} conf-drop": own for side in SIDES}, dataset="photos", n=6)
+    assert nib.nib_28(drops).outcome == HOLDS
+
+
 def test_a_sweep_that_lacks_a_setting_is_an_error():
     with pytest.raises(ValueError, match="no image conf-drop of steps=13"):
         nib.nib_24(swept(OURS, {}), (*STEPS, 13))

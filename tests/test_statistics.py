@@ -12,7 +12,15 @@ from scipy import stats as scipy_stats
 from xai_utils.evaluate import summarise
 from xai_utils.papers import ENOUGH, FAILS, HOLDS, OPEN, compared, decide, exact, judge, verdict
 from xai_utils.papers.statistics import by_rule, holm
-from xai_utils.stats import auc, estimate, jackknife, mean_interval, rank_agreement, slope
+from xai_utils.stats import (
+    auc,
+    estimate,
+    jackknife,
+    kendall_c,
+    mean_interval,
+    rank_agreement,
+    slope,
+)
 
 
 def normal(rng, n):
@@ -249,3 +257,17 @@ def test_within_a_margin_is_not_easier_for_a_wider_interval():
 @pytest.mark.parametrize("n, outcome", ((None, HOLDS), (ENOUGH, HOLDS), (ENOUGH - 1, OPEN)))
 def test_n_is_said(n, outcome):
     assert decide("nib-01", True, False, "", n=n).outcome == outcome
+
+
+def test_kendalls_tau_c_counts_pairs_in_order():
+    grades, values = np.array([1, 1, 2, 3, 3, 4]), np.array([0.1, 0.3, 0.2, 0.6, 0.4, 0.4])
+    both = [
+        np.sign(grades[i] - grades[j]) * np.sign(values[i] - values[j])
+        for i in range(6)
+        for j in range(i)
+    ]
+    assert kendall_c(grades, values) == pytest.approx(2 * sum(both) / (36 * (4 - 1) / 4))
+    low, high = np.array([0.1, 0.5, 0.3, 0.7]), np.array([0.2, 0.6, 0.9, 0.8])
+    two = kendall_c(np.repeat([0, 1], 4), np.concatenate([low, high]))
+    assert two == pytest.approx(2 * auc(low, high) - 1)
+    assert np.isnan(kendall_c(np.ones(4), low))

@@ -254,6 +254,13 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
         return float(np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1])
 
 
+def kendall_c(x: np.ndarray, y: np.ndarray) -> float:
+    """Kendall's tau-c (Stuart 1953) of two lists (n,): how far a number orders pairs as their
+    grades do, of which there are few, with 1 for the same order and 0 for chance. Caption scores
+    are held against people by it (CLIPScore). NaN where one list is constant."""
+    return float(stats.kendalltau(x, y, variant="c").statistic)
+
+
 def rank_agreement(x, y) -> Estimate:
     """Spearman's correlation of two lists (n,), n at least 4, with Bonett and Wright's (2000)
     interval by Fisher's transformation.

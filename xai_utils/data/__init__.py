@@ -13,7 +13,7 @@ from .imagenet import IMAGENET
 from .kinds import alike_and_apart, kind_of, of_kinds, seen
 from .laion import LAION
 from .ms_cxr import MS_CXR
-from .pairs import mismatched, thirds
+from .pairs import graded_thirds, mismatched, thirds
 from .planted import plant
 from .recognised import confident, recognised
 from .refcocog import REFCOCOG
@@ -48,6 +48,7 @@ __all__ = [
     "alike_and_apart",
     "confident",
     "kind_of",
+    "graded_thirds",
     "lacks",
     "largest",
     "load_dataset",

@@ -1,4 +1,4 @@
-"""Pairs that do not belong together, and thirds of pairs by how well they do (AdaIB, App. C)."""
+"""Pairs that do not belong together, and parts of pairs by how well they do (AdaIB, App. C)."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -49,11 +49,12 @@ def clashes(n: int, names: Sequence[Collection[str]] | None) -> np.ndarray:
 
 def mismatched(samples: Sequence[Sample], seed: int) -> list[Sample]:
     """The same pictures, in the same order, each with the caption of another that shares no thing
-    with it. `source` still names the picture, `matched` is False."""
+    and no caption with it. `source` still names the picture and `captions` are still its own,
+    `matched` is False, and nobody has judged the new pair."""
     for i, s in enumerate(samples):
         if not isinstance(s, Sample):
             raise TypeError(f"samples[{i}] must be a Sample, got {type(s).__name__}")
-    names = [{s.caption, *(t.caption for t in s.things)} for s in samples]
+    names = [{s.caption, *s.captions, *(t.caption for t in s.things)} for s in samples]
     swap = derangement(len(samples), seed, names)
     return [
         replace(
@@ -64,6 +65,7 @@ def mismatched(samples: Sequence[Sample], seed: int) -> list[Sample]:
             label=None,
             source=s.source or s.id,
             matched=False,
+            judgements=(),
         )
         for s, j in zip(samples, swap)
     ]
@@ -83,3 +85,20 @@ def thirds(similarities) -> np.ndarray:
     for name, part in zip(THIRDS, np.array_split(np.argsort(values, kind="stable"), 3)):
         labels[part] = name
     return labels
+
+
+def graded_thirds(grades, scale: tuple[float, float]) -> np.ndarray:
+    """ "noisy", "borderline" or "clean" for every pair, (n,): the lower, middle and upper third of
+    the scale on which people graded it.
+
+    grades  (n,), such as the `grade` of samples
+    scale   (lowest, highest) grade that there can be: (1, 4) for Flickr8k's experts
+    The parts differ in size, for pairs of one grade are never parted; a grade at a cut counts
+    upward. Raises ValueError for a grade outside the scale.
+    """
+    values, (low, high) = np.asarray(grades, float), scale
+    check_number("the highest grade of scale", high, low, above=True)
+    if values.ndim != 1 or not ((values >= low) & (values <= high)).all():
+        raise ValueError(f"grades must be a list of numbers from {low} to {high}")
+    steps = np.round((values - low) / (high - low) * 3, 9)  # a mean of judgements is not exact
+    return np.array(THIRDS)[np.minimum(steps.astype(int), 2)]
