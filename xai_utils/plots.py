@@ -429,7 +429,7 @@ def mask_panels(masks, titles, *, unit="mask value", side: float = 1.3) -> Figur
 
 def show(fig: Figure, name: str, caption: str, alt: str) -> None:
     """Show a figure with its caption, close it, and in a `make reproduce` run save it as
-    figures/<profile>/<name>.png."""
+    <name>.png in the profile's folder of figures."""
     from IPython.display import Image, Markdown, display
 
     if not isinstance(fig, Figure):
@@ -471,7 +471,7 @@ def small_png(fig: Figure) -> bytes:
 
 def show_table(table: pd.DataFrame, name: str, caption: str) -> None:
     """Show a table with its caption; in a `make reproduce` run save it as
-    figures/<profile>/<name>.csv."""
+    <name>.csv in the profile's folder of figures."""
     from IPython.display import Markdown, display
 
     if not isinstance(table, pd.DataFrame):
