@@ -268,7 +268,11 @@ OWN = {
     "randomised_maps": dict(cascading=FLAG),
     "randomised_map": dict(names=[["bogus"], ["norm.weight", 3]]),
     "cost": dict(repeats=COUNT),
-    "caption_curve": dict(captioner=FUNCTION, score=CHOICE),
+    "caption_curve": dict(
+        captioner=FUNCTION,
+        score=CHOICE,
+        references=["a cat", 3, [], [["a cat"]], [["a cat"], []], [["a cat"], ["a dog", 3]]],
+    ),
     "cap_morf": dict(captioner=FUNCTION, score=CHOICE),
     "cap_lerf": dict(captioner=FUNCTION, score=CHOICE),
     "removed": dict(map=[None, some(4, 4), some(1, 3, 4, 4), with_nan(some(1, 4, 4))]),

@@ -312,7 +312,7 @@ def test_18_says_both_rates():
 def test_19_needs_scenes_with_the_map_elsewhere():
     assert verdict("p-ibisa-19", spread(1, n=4)).outcome == OPEN
     assert verdict("p-ibisa-19", [1.0]).outcome == OPEN
-    assert "in no scene" in verdict("p-ibisa-19", []).why
+    assert "in no picture" in verdict("p-ibisa-19", []).why
 
 
 def test_23_is_about_as_well_and_not_better_and_wants_both_parts():

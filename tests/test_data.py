@@ -13,11 +13,14 @@ from PIL import Image
 
 from xai_utils.data import (
     DataMissing,
+    Dataset,
     Sample,
+    SampleError,
     Thing,
     confident,
     load_dataset,
     plant,
+    readable,
     recognised,
     sounds,
 )
@@ -383,6 +386,22 @@ def test_confident_takes_the_first_pictures_that_a_classifier_is_sure_of(classif
         confident(replace(classifier, head=None), photos, 1, least=0.3)
     with pytest.raises(ValueError, match="n must be an integer of at least 0"):
         confident(classifier, photos, -1, least=0.3)
+
+
+def test_a_sample_that_cannot_be_read_is_passed_over(classifier):
+    photos = load_dataset("photos", n=3)
+
+    def make(i):
+        if i == 1:
+            raise SampleError("number 1 is cut short")
+        return photos[i]
+
+    damaged, whole = Dataset("damaged", 3, make), [photos[0].id, photos[2].id]
+    with pytest.warns(UserWarning, match="left out: number 1 is cut short"):
+        assert [s.id for s in readable(damaged)] == whole
+    with pytest.warns(UserWarning, match="number 1"):
+        assert [s.id for s in confident(classifier, damaged, 2, least=0.0)] == whole
+    assert next(readable(iter([3]))) == 3  # what is no Dataset holds samples already
 
 
 def square(at: int, colour: str, exact: bool = True) -> Sample:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import xai_utils as xu
+from tools.data_page import FILE, page
 from xai_utils.data import DATASETS, SOURCES, DataMissing, SampleError, lacks, load_dataset
 from xai_utils.data.distributed import Row, below, drawn, lines
 from xai_utils.methods import random_map
@@ -218,6 +219,10 @@ def test_lines_know_byte_order_marks_and_keep_what_is_not_utf8(tmp_path):
     row = Row("b", tmp_path, "b.jpg", (lines(file)[1],))
     with pytest.raises(SampleError, match="a caption of 'b' is not UTF-8"):
         row.sample()
+
+
+def test_docs_show_every_set_as_its_reader_does():
+    assert FILE.read_text(encoding="utf-8") == page(), "run python -m tools.data_page"
 
 
 def test_every_source_is_described():

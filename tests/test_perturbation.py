@@ -280,6 +280,48 @@ def test_caption_scores_by_hand():
     assert SCORES["bleu"]("one two three four", "one two three four") == pytest.approx(1)
 
 
+def test_several_references_by_hand():
+    people = ["a cat sat", "one dog ran off"]
+    assert SCORES["rouge1"](people, "a dog ran off") == pytest.approx(3 / 4)  # of the second
+    assert SCORES["rouge2"](people, "a cat ran") == pytest.approx(1 / 2)  # of the first
+    assert SCORES["rougel"](people, "a cat off") == pytest.approx(2 / 3)
+    # every word and both pairs stand in one or the other, "a cat ran off" in neither
+    assert SCORES["bleu"](people, "cat sat ran off") > SCORES["bleu"](people[0], "cat sat ran off")
+    for score in ("bleu", "rouge1", "rouge2", "rougel"):
+        assert SCORES[score](["a cat sat"], "a cat ran") == SCORES[score]("a cat sat", "a cat ran")
+
+
+def test_captions_are_compared_with_what_people_wrote():
+    encoder, x, target, best = corner()
+
+    def captioner(images):
+        there = images[:, 0, :8, :8].mean((1, 2)) > 0.5
+        return ["a green corner" if t else "a red thing" for t in there]
+
+    options = dict(captioner=captioner, score="rouge1", steps=16)
+    options["references"] = [["nothing", "a green corner", "a corner"]]
+    early = caption_curve(encoder, x, target, best, first="most", **options)
+    late = caption_curve(encoder, x, target, best, first="least", **options)
+    away = 2 / 5  # "a", one word of two in "a corner", of three in "a red thing"
+    assert early[0].tolist() == pytest.approx([away] * 16)
+    assert late[0].tolist() == pytest.approx([1.0] * 15 + [away])
+    for wrong, message in (
+        ([], "references must be 1 lists"),
+        ([[]], r"references\[0\] is an empty list"),
+        ([["a cat", 3]], r"references\[0\]\[1\] must be a string"),
+        (["a cat"], r"references\[0\] must be a list of strings"),
+        ("a cat", "references must be 1 lists of captions, got str"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            caption_curve(encoder, x, target, best, **options | {"references": wrong})
+
+
+def test_meteor_takes_the_best_of_several_references(stamps):
+    assert SCORES["meteor"](["the new house", "an old car"], "an old auto") == pytest.approx(
+        1 - 0.5 / 27
+    )
+
+
 def test_meteor_knows_synonyms(stamps):
     # one chunk of n matched words: F-mean 1 times 1 - 0.5 / n^3
     assert SCORES["meteor"]("an old car", "an old car") == pytest.approx(1 - 0.5 / 27)

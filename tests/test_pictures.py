@@ -558,6 +558,22 @@ def test_panels_draw_a_picture_where_its_map_is():
     plt.close(fig)
 
 
+def test_long_titles_leave_room_for_the_pictures():
+    plots.style()
+    picture, long = Image.new("RGB", (8, 8)), " ".join(["a rider in a red coat"] * 5)
+    for titles in (["a cat"] * 3, [long] * 3, ["a cat", long, "a cat"]):
+        fig = plots.panels([[(t, picture), ("", picture)] for t in titles], unit="", side=1.3)
+        fig.canvas.draw()
+        assert min(ax.get_window_extent().height for ax in fig.axes) > 0.5 * 1.3 * fig.dpi
+        plt.close(fig)
+    four = " ".join(["sixteen letters"] * 4)  # lines of 12 characters and more
+    sizes = [
+        plots.panels([[(t, picture)]], unit="", side=1.3).get_size_inches() for t in ("a", four)
+    ]
+    assert sizes[0].tolist() == pytest.approx(sizes[1].tolist() - np.array([0, 4 * plots.LINE]))
+    plt.close("all")
+
+
 def test_panels_take_any_picture_and_numbers_of_their_own(tmp_path):
     HALVES.save(tmp_path / "a.png")
     spectrum = torch.linspace(-3, 2, 800).view(20, 40)

@@ -6,6 +6,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 import xai_utils as xu
+from xai_utils.data import largest
 from xai_utils.outlines import decoded, run_lengths
 
 PICTURE = Image.new("RGB", (40, 30), "white")
@@ -118,3 +119,15 @@ def test_captions_and_judgements_belong_to_a_sample():
 def test_captions_and_judgements_that_are_none_are_refused(fields, message):
     with pytest.raises((ValueError, TypeError), match=message):
         xu.Sample("s", PICTURE, "one", **fields)
+
+
+def test_the_largest_things_of_a_sample_stay_in_their_order():
+    sides = {"c": 5, "a": 2, "b": 8}
+    things = [xu.Thing(name, (9, 9, 9 + side, 9 + side)) for name, side in sides.items()]
+    things += [xu.Thing("beside the central square", (0, 0, 5, 30))]
+    sample = xu.Sample("s", PICTURE, "all of them", things)
+    assert [thing.caption for thing in largest(sample, 2).things] == ["c", "b"]
+    assert [thing.caption for thing in largest(sample, 1).things] == ["b"]
+    assert largest(sample, 4) is sample
+    with pytest.raises(ValueError, match="k must be"):
+        largest(sample, 0)

@@ -13,7 +13,7 @@ import runs
 from needs import Need
 from test_runs import NOTEBOOKS, notebook
 
-from xai_utils.data import DATASETS
+from xai_utils.data import DATASETS, SOURCES
 from xai_utils.models import EMBEDDED, PAPER_NAMES, STRATEGY_NAMES
 
 ROOT = runs.ROOT
@@ -38,6 +38,20 @@ def test_a_parameter_names_models_or_data_just_where_the_rule_says_so(path):
         assert bool(needs.kind(name)) == bool(like_one or any(map(loads, words(value)))), name
         if needs.kind(name):
             assert all(map(loads, words(value))), name
+
+
+@pytest.mark.parametrize("profile", ["paper", "captioned"])
+def test_profiles_name_data_sets_and_splits_that_there_are(profile):
+    files = sorted((ROOT / "profiles" / profile).glob("*.yaml"))
+    assert files
+    for file in files:
+        source = ROOT / "notebooks" / f"{file.stem}.ipynb"
+        asked = needs.needs(runs.defaults(source) | runs.profile_parameters(source, profile))
+        for name in (need.name for need in asked if need.kind == "data"):
+            kept, _, split = name.partition("/")
+            assert kept in DATASETS, f"{file}: {name}"
+            if kept in SOURCES and split:
+                assert split in SOURCES[kept].splits, f"{file}: {name}"
 
 
 def test_what_parameters_ask_for():

@@ -132,7 +132,7 @@ def cases(
     check_seed(seed)
     dataset = checked_dataset(dataset, n)
     count = len(dataset) if n is None else min(n, len(dataset))
-    samples = readable(dataset, count)
+    samples = read_first(dataset, count)
     picks = [(s, k) for s in samples for k in things_of(s, target)]
     if not picks:
         raise ValueError("dataset has no cases: its samples have no things")
@@ -160,7 +160,7 @@ def checked_dataset(dataset, n: int | None = None) -> Sequence[Sample]:
     return dataset
 
 
-def readable(dataset, count: int) -> list[Sample]:
+def read_first(dataset, count: int) -> list[Sample]:
     """The first `count` samples without those that cannot be read, of which a warning tells.
     Raises SampleError where none can."""
     samples, lost = [], []

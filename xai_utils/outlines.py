@@ -30,7 +30,7 @@ def check_polygons(polygons, name: str) -> tuple[Polygon, ...]:
 
 def filled(polygons: Sequence[Polygon], size: tuple[int, int]) -> np.ndarray:
     """The pixels within any of the outlines, (H, W) bool, as pycocotools counts them."""
-    return union(coco.frPyObjects([list(p) for p in polygons], *size))
+    return union(codes(polygons, size, "polygons"))
 
 
 def union(codes: list[dict]) -> np.ndarray:

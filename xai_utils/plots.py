@@ -23,6 +23,7 @@ from .types import Attribution, ImageEncoder
 DPI = 80
 FINE = 224  # pixels that the shorter side of a picture under a map has at least
 OVERLAY = 0.6  # opacity of a map over its picture
+LINE = 0.2  # inches for a line of a title
 # Of the things in a picture; signed maps are pale around 0.
 OUTLINES = {False: ("white", "cyan", "lime"), True: ("black", "darkgreen", "purple")}
 
@@ -77,7 +78,9 @@ def panels(
         raise ValueError(f"row_names must hold {len(rows)} names, got {len(row_names)}")
     maps = [cell[2] for row in cells for cell in row if has_map(cell)]
     limits = {sign: limits_of(maps, sign, limits) for sign in signs} if maps else {}
-    size = (side * columns + 0.6, (side + 0.3) * len(rows))
+    width = round(9 * side)
+    longer = sum(max(0, most_lines(row, width) - 4) for row in cells)
+    size = (side * columns + 0.6, (side + 0.3) * len(rows) + LINE * longer)
     fig, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
     drawn = {}
     for r, row in enumerate(cells):
@@ -85,7 +88,7 @@ def panels(
             bare(ax)
             if c < len(row) and row[c]:
                 look = dict(signed=signs[c], limits=limits.get(signs[c]), overlay=overlay)
-                if image := panel(ax, row[c], **look, width=round(9 * side)):
+                if image := panel(ax, row[c], **look, width=width):
                     drawn[signs[c]] = image
         if row_names:
             axes[r, 0].set_ylabel(row_names[r], rotation=90)
@@ -211,10 +214,20 @@ def bare(ax) -> None:
     sns.despine(ax=ax, left=True, bottom=True)
 
 
+def most_lines(row, width: int) -> int:
+    """Of the longest title in a row of `panels`."""
+    return max((title_of(cell[0], width).count("\n") + 1 for cell in row if cell), default=0)
+
+
+def title_of(title: str, width: int) -> str:
+    """In lines of about `width` characters."""
+    return textwrap.fill(title, width, break_long_words=False)
+
+
 def panel(ax, cell, signed: bool, limits, overlay: bool, width: int):
     """One cell of `panels`; the drawn map, None where there is none."""
     title, picture, map, outlines = cell
-    ax.set_title(textwrap.fill(title, width, break_long_words=False))
+    ax.set_title(title_of(title, width))
     drawn, over = None, picture is not None and overlay
     if picture is not None and (overlay or map is None):
         height, length = np.shape(picture if map is None else map)[:2]
@@ -416,7 +429,7 @@ def mask_panels(masks, titles, *, unit="mask value", side: float = 1.3) -> Figur
 
 def show(fig: Figure, name: str, caption: str, alt: str) -> None:
     """Show a figure with its caption, close it, and in a `make reproduce` run save it as
-    figures/<profile>/<name>.png."""
+    <name>.png in the profile's folder of figures."""
     from IPython.display import Image, Markdown, display
 
     if not isinstance(fig, Figure):
@@ -458,7 +471,7 @@ def small_png(fig: Figure) -> bytes:
 
 def show_table(table: pd.DataFrame, name: str, caption: str) -> None:
     """Show a table with its caption; in a `make reproduce` run save it as
-    figures/<profile>/<name>.csv."""
+    <name>.csv in the profile's folder of figures."""
     from IPython.display import Markdown, display
 
     if not isinstance(table, pd.DataFrame):

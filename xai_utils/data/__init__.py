@@ -9,6 +9,8 @@ from .debian import DataMissing
 from .distributed import load
 from .flickr8k import FLICKR8K
 from .flickr30k import FLICKR30K
+from .imagenet import IMAGENET
+from .kinds import alike_and_apart, kind_of, of_kinds, seen
 from .laion import LAION
 from .ms_cxr import MS_CXR
 from .pairs import graded_thirds, mismatched, thirds
@@ -17,7 +19,8 @@ from .recognised import confident, recognised
 from .refcocog import REFCOCOG
 from .roco import ROCO
 from .rsicd import RSICD
-from .samples import Dataset, Sample, SampleError, Thing
+from .samples import Dataset, Sample, SampleError, Thing, readable
+from .showing import largest, showing
 from .stamps import SPLITS
 
 EMBEDDED = {
@@ -28,7 +31,10 @@ EMBEDDED = {
 }
 SOURCES = {
     source.name: source
-    for source in (FLICKR8K, FLICKR30K, COCO, REFCOCOG, CC3M, LAION, MS_CXR, ROCO, RSICD)
+    for source in (
+        *(FLICKR8K, FLICKR30K, COCO, REFCOCOG, IMAGENET),
+        *(CC3M, LAION, MS_CXR, ROCO, RSICD),
+    )
 }
 DATASETS = (*EMBEDDED, *SOURCES)
 
@@ -39,13 +45,20 @@ __all__ = [
     "Sample",
     "SampleError",
     "Thing",
+    "alike_and_apart",
     "confident",
+    "kind_of",
     "graded_thirds",
     "lacks",
+    "largest",
     "load_dataset",
     "mismatched",
+    "of_kinds",
     "plant",
+    "readable",
     "recognised",
+    "seen",
+    "showing",
     "thirds",
 ]
 

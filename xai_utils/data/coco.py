@@ -6,9 +6,10 @@ coco/annotations/instances_val2017.json    val2014 and train2014; outlines and b
 coco/val2017/*.jpg                         the pictures; images/val2017 is found as well
 
 A text such as "a dog" names every dog of a picture, so a picture's instances of one category are
-one thing: its boxes are theirs, its mask is the union of theirs, crowds included.
+one thing, named "a dog": its boxes are theirs, its mask is the union of theirs, crowds included.
 """
 
+import re
 from array import array
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from .articles import with_article
 from .distributed import Row, Source, drawn, stored
 from .records import by_id, parsed, spans, whole
 
+ALONE = ("broccoli", "scissors", "skis")  # names that take no article
 YEARS = {"val": "val2017", "train": "train2017", "val2014": "val2014", "train2014": "train2014"}
 
 
@@ -79,7 +81,15 @@ def opened(folder: Path, picture: dict, other: dict | None):
     for key in ("file_name", "height", "width"):
         if picture.get(key) != other.get(key):
             raise ValueError(f"captions and instances disagree in {key} of the picture")
+    check_number(picture)
     return stored(folder, picture.get("file_name"), size_of(picture))
+
+
+def check_number(picture: dict) -> None:
+    """Raises ValueError where the file is another picture's: COCO's names end with the id."""
+    number = re.search(r"(\d{12})\.\w+$", str(picture.get("file_name")))
+    if number and int(number[1]) != picture["id"]:
+        raise ValueError(f"the file {picture['file_name']} is not the picture {picture['id']}")
 
 
 def size_of(picture: dict) -> tuple[int, int]:
@@ -102,7 +112,8 @@ def things_of(path: Path, places: array, picture: dict, names: dict[int, str]) -
             raise ValueError(f"the category {category!r} is unknown: {path}")
         place = place_of(instances, size_of(picture))
         if place["boxes"] or place["mask"].any():
-            found.append(dict(caption=with_article(names[category]), **place))
+            name = names[category]
+            found.append(dict(caption=name if name in ALONE else with_article(name), **place))
     return found
 
 

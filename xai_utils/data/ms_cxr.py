@@ -6,6 +6,7 @@ ms-cxr/MS_CXR_Local_Alignment_v1.1.0.csv   one line a box; or the same as .json,
 ms-cxr/files/p10/p10000032/s.../....jpg    the pictures, as MIMIC-CXR-JPG has them; or all of them
                                            in one folder, files/, images/ or ms-cxr/ itself, as
                                            <dicom_id>.jpg or .png
+
 A sample is a phrase in a picture: the phrase is its caption, and the one thing in it has a box for
 each place. The pictures must have their own size, because the boxes are in their pixels.
 """

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from ..checks import check_choice, check_counts, check_number
 from ..types import DualEncoder, ImageEncoder
 from .cache import prepared
-from .samples import Dataset, Sample
+from .samples import Dataset, Sample, readable
 from .stamps import SPLITS, stamps, table
 
 
@@ -68,14 +68,15 @@ def confident(
     class; fewer where the data set holds no more.
 
     encoder  an image encoder with a head
-    dataset  is looked at in its own order, one picture at a time, and no further than needed
+    dataset  is looked at in its own order, one picture at a time, and no further than needed; one
+             of a `Dataset` that cannot be read is passed over, with a warning
     Raises ValueError for an encoder without a head.
     """
     check_number("n", n, 0, integer=True)
     check_number("least", least, 0)
     if encoder.head is None:
         raise ValueError(f"{encoder.name} has no classifier head: it is sure of no class")
-    found, samples = [], iter(dataset)
+    found, samples = [], readable(dataset)
     while len(found) < n and (sample := next(samples, None)):
         x = encoder.transform(sample.image)[None]
         if encoder.head(encoder(x)).softmax(1).max() >= least:

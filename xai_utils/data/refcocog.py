@@ -1,12 +1,11 @@
 """RefCOCOg in the UMD split (Nagaraja, Morariu and Davis 2016): sentences that tell one object of a
 COCO picture from the others.
 
-As its authors distribute it:
 refcocog/refs(umd).p                the references, a pickle of lists, dicts, strings and numbers
 refcocog/instances.json             outlines and boxes, as COCO has them
-refcocog/images/train2014/*.jpg     COCO's pictures of 2014; train2014 and ../coco/train2014 as well
-or as the hub has it, lmms-lab/RefCOCOg, validation and test alone:
-refcocog/data/val-00000-of-00003.parquet, ...    pictures, sentences, one outline and one box a row
+refcocog/images/train2014/*.jpg     COCO's pictures of 2014; or train2014, or coco/train2014
+refcocog/data/val-00000-of-00003.parquet, ...    or, in place of all that, the shards of the hub's
+                                    lmms-lab/RefCOCOg for "val" and "test"
 
 A sample is one reference: its captions are the sentences, its one thing is the object. The hub has
 7,573 validation rows where the split has 2,573 references, so an id may come again, as "id~2". A
@@ -25,7 +24,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from .coco import corners, place_of, size_of
+from .coco import check_number, corners, place_of, size_of
 from .distributed import Row, Source, drawn, stored, unturned
 from .records import by_id, parsed, spans
 
@@ -112,7 +111,8 @@ def referred(ref: dict, pictures: Path, images: dict, instances: Path, places: d
 
 def texts(sentences) -> tuple[str, ...]:
     """Those that have words; what is no string stays as an empty one, which is an error later."""
-    words = [s.get("sent") if isinstance(s, dict) else s for s in sentences or ()]
+    sentences = sentences if isinstance(sentences, list) else []
+    words = [s.get("sent") if isinstance(s, dict) else s for s in sentences]
     stripped = [s.strip() if isinstance(s, str) else None for s in words]
     return tuple(s or "" for s in stripped if s != "")
 
@@ -120,6 +120,7 @@ def texts(sentences) -> tuple[str, ...]:
 def opened(folder: Path, picture: dict | None):
     if picture is None:
         raise ValueError("its picture is not among the images of instances.json")
+    check_number(picture)
     return stored(folder, picture.get("file_name"), size_of(picture))
 
 

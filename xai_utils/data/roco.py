@@ -6,6 +6,7 @@ roco/data/test/radiology/images/         ROCO_00001.jpg, or as the set's own scr
                                          it, PMC4608653_cro-0008-0385-g01.jpg; then there must be
 roco/data/test/radiology/dlinks.txt      id, a tab, a command with the article's archive, a tab, its
                                          picture
+
 A copy that goes round calls the folder all_data.
 """
 

@@ -1,7 +1,8 @@
 """What every data set yields."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 
@@ -215,3 +216,18 @@ class Dataset(Sequence):
 
     def __repr__(self) -> str:
         return f"Dataset({self.name!r}, n={self._n})"
+
+
+def readable(dataset: Iterable[Sample]) -> Iterator[Sample]:
+    """The samples in their order, each made when it is asked for. One of a `Dataset` that cannot be
+    read is left out, and a warning says which."""
+    if not isinstance(dataset, Dataset):
+        yield from dataset
+        return
+    for i in range(len(dataset)):
+        try:
+            sample = dataset[i]
+        except SampleError as error:
+            warnings.warn(f"left out: {error}", stacklevel=2)
+        else:
+            yield sample

@@ -4,7 +4,7 @@ taken away?
 A captioner is a function: normalised images (B, 3, H, W) -> B strings.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -69,12 +69,21 @@ def caption_curve(
     *,
     captioner: Captioner,
     score: str = "meteor",
+    references: Sequence[Sequence[str]] | None = None,
     first: str = "most",
     block: int = 8,
     steps: int = 10,
 ) -> Tensor:
     """Likeness to the first caption after each of `steps` portions, (B, steps) in 0..1; its mean is
-    `cap_morf` (first="most") or `cap_lerf` ("least"), whose arguments these are."""
+    `cap_morf` (first="most") or `cap_lerf` ("least"), whose arguments these are.
+
+    references  the captions that people wrote of each picture, B lists, in the place of the first
+                caption. What is said of the whole picture then has a likeness of its own, from
+                which the curve starts (`SCORES[score](references[i], caption)`): a captioner that
+                is wrong there has nothing to lose, so MoRF alone says little
+    """
+    if references is not None:
+        check_references(references, len(inputs))
     check_counts(steps=steps)
     check_counts(block=block)
     check_choice("score", score, SCORES)
@@ -82,10 +91,22 @@ def caption_curve(
     check_function("captioner", captioner)
     rows = []
     told = captions_along(encoder, inputs, targets, map, captioner, first, block, steps)
-    for original, *later in told:
-        values = {caption: SCORES[score](original, caption) for caption in set(later)}
+    for i, (original, *later) in enumerate(told):
+        reference = original if references is None else references[i]
+        values = {caption: SCORES[score](reference, caption) for caption in set(later)}
         rows.append([values[c] for c in later])
     return torch.tensor(rows)
+
+
+def check_references(references: Sequence[Sequence[str]], n: int) -> None:
+    if isinstance(references, str) or not isinstance(references, Sequence):
+        raise TypeError(
+            f"references must be {n} lists of captions, got {type(references).__name__}"
+        )
+    if len(references) != n:
+        raise ValueError(f"references must be {n} lists of captions, got {len(references)}")
+    for i, own in enumerate(references):
+        check_texts(own, f"references[{i}]")
 
 
 @shared
@@ -112,16 +133,21 @@ def captions_of(captioner: Captioner, images: Tensor) -> list[str]:
     return list(said)
 
 
-def bleu(reference: str, caption: str) -> float:
-    """Sentence BLEU of sacrebleu with effective order, 0..1."""
+def several(reference: str | Sequence[str]) -> list[str]:
+    return [reference] if isinstance(reference, str) else list(reference)
+
+
+def bleu(reference: str | Sequence[str], caption: str) -> float:
+    """Sentence BLEU of sacrebleu with effective order, 0..1; of several references an n-gram counts
+    that any of them has."""
     from sacrebleu import sentence_bleu
 
-    return min(1.0, sentence_bleu(caption, [reference]).score / 100)
+    return min(1.0, sentence_bleu(caption, several(reference)).score / 100)
 
 
-def meteor(reference: str, caption: str) -> float:
-    """METEOR of nltk with WordNet's synonyms, 0..1, on lower-case words; below 1 for equal texts of
-    a few words.
+def meteor(reference: str | Sequence[str], caption: str) -> float:
+    """METEOR of nltk with WordNet's synonyms, 0..1, on lower-case words, by the best of several
+    references; below 1 for equal texts of a few words.
 
     nltk looks synonyms up by what its stemmer left of a word, so it finds "auto" for "car", but not
     "automobile".
@@ -130,15 +156,16 @@ def meteor(reference: str, caption: str) -> float:
 
     from ..data.wordnet import wordnet
 
-    return meteor_score([reference.lower().split()], caption.lower().split(), wordnet=wordnet())
+    references = [text.lower().split() for text in several(reference)]
+    return meteor_score(references, caption.lower().split(), wordnet=wordnet())
 
 
 def rouge(kind: str):
-    def score(reference: str, caption: str) -> float:
-        """F1 of rouge-score without stemming, 0..1."""
+    def score(reference: str | Sequence[str], caption: str) -> float:
+        """F1 of rouge-score without stemming, 0..1, by the best of several references."""
         from rouge_score.rouge_scorer import RougeScorer
 
-        return RougeScorer([kind]).score(reference, caption)[kind].fmeasure
+        return RougeScorer([kind]).score_multi(several(reference), caption)[kind].fmeasure
 
     return score
 

@@ -241,7 +241,7 @@ def p_ibisa_18(search: pd.DataFrame) -> Verdict:
     """
     elsewhere = search[["p_ibisa", "ibisa"]].ne(search.rests_on, axis=0).astype(float)
     gap = (elsewhere.p_ibisa - elsewhere.ibisa).to_numpy()
-    what = {"comparison": "share of scenes on another thing, P-IBISA - IBISA"}
+    what = {"comparison": "share of pictures on another thing, P-IBISA - IBISA"}
     line = compared(what, gap, ">", among=(-1.0, 0.0, 1.0))
     rates = elsewhere.mean()
     remark = f"; P-IBISA {rates.p_ibisa:.0%}, IBISA {rates.ibisa:.0%}"
@@ -257,7 +257,7 @@ def p_ibisa_19(change: Sequence[float]) -> Verdict:
     """
     what = {"comparison": "share on the named thing over its area, smallest beta - large one"}
     line = compared(what, change, ">") if len(change) else exact(what, math.nan, ">")
-    remark = "" if len(change) else "; in no scene is the map elsewhere"
+    remark = "" if len(change) else "; in no picture is the map elsewhere"
     return judge("p-ibisa-19", [line], remark=remark)
 
 
