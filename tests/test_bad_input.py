@@ -348,6 +348,7 @@ OWN = {
         name=[None, 3, "bogus", ["photos"]],
         split=["bogus", 3],
         n=COUNT,
+        root=[3, ["a"], b"a", "no such folder"],
         options=[{"a": 1}],
     ),
     "load_explainer": dict(name=[None, 3, "bogus", ""], device=["gpu", "bogus"]),
