@@ -34,6 +34,7 @@ from PIL import Image
 
 import xai_utils as xu
 from xai_utils.data import SOURCES, SampleError, lacks, load_dataset
+from xai_utils.data.distributed import first_there
 from xai_utils.images import rgb
 
 CAPTION = "a child in a pink dress is climbing up a set of stairs no"
@@ -191,7 +192,11 @@ def timed(call, *args) -> float:
 def decoding(dataset, i: int) -> float:
     """Seconds that the picture of sample i takes alone."""
     made = dataset._make.args[0][i]
-    return timed(lambda: rgb(made.picture() if callable(made.picture) else made.file()))
+    return timed(
+        lambda: rgb(
+            made.picture() if callable(made.picture) else first_there(made.folder, made.picture)
+        )
+    )
 
 
 def grown_over(dataset, samples: int) -> float:
