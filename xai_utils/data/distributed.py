@@ -26,7 +26,7 @@ CAPTIONS = ("first", "seeded", "all")  # which of a picture's captions is a samp
 class Source:
     """A data set as it is distributed.
 
-    name    as for `load_dataset`; its files lie in a folder of this name (`home`, if another's)
+    name    as for `load_dataset`; its files lie in a folder of this name
     title   its name in print
     splits  the first one is the default
     where   the page that distributes it; terms: what its users agree to
@@ -43,18 +43,18 @@ class Source:
     terms: str
     find: Callable[[Path, str], object]
     read: Callable[[Path, str, int | None, int], "list[Row]"]
-    home: str = ""
 
     def folder(self, root: str | os.PathLike | None) -> Path:
         """The folder of this set: in `root`, or `root` itself, else in `XAI_DATA`."""
-        home = self.home or self.name
         if root is not None:
             check_folder("root", root)
-            inner = Path(root) / home
+            inner = Path(root) / self.name
             return inner if inner.is_dir() else Path(root)
         if not os.environ.get("XAI_DATA"):
-            raise self.missing(f"XAI_DATA is not set; the set is looked for in XAI_DATA/{home}")
-        return Path(os.environ["XAI_DATA"]).absolute() / home
+            raise self.missing(
+                f"XAI_DATA is not set; the set is looked for in XAI_DATA/{self.name}"
+            )
+        return Path(os.environ["XAI_DATA"]).absolute() / self.name
 
     def split(self, split: str | None) -> str:
         """The split itself, the first one for None."""
@@ -217,12 +217,10 @@ def load(
               from the seed and the sample's id; "all": one sample for each caption, "id#0", "id#1"
     """
     check_choice("captions", captions, CAPTIONS)
-    split = source.split(split)
-    rows = source.read(source.folder(root), split, n, seed)
+    split, folder = source.split(split), source.folder(root)
+    rows = source.read(folder, split, n, seed)
     if not rows:
-        raise ValueError(
-            f"{source.title} has no samples of the split {split!r} in {source.folder(root)}"
-        )
+        raise ValueError(f"{source.title} has no samples of the split {split!r} in {folder}")
     rows = [one for row in rows for one in choices(row, captions, seed)][:n]
     return Dataset(f"{source.name}/{split}", len(rows), partial(make, rows))
 

@@ -23,7 +23,7 @@ import timm
 from scipy.io import loadmat
 
 from .articles import with_article
-from .distributed import Row, Source, drawn, lines
+from .distributed import Row, Source, drawn, lines, unreadable
 
 PICTURES = ("val", "ILSVRC/Data/CLS-LOC/val")
 SUFFIXES = (".jpeg", ".jpg", ".png")
@@ -140,13 +140,9 @@ def solved(path: Path) -> dict[str, str | None]:
 def labelled(stem: str, folder: Path, file: str, wnid: str | None) -> Row:
     if wnid not in classes():
         said = f"it has no class: {wnid} is no wnid of one" if wnid else "it has no label"
-        return Row(stem, folder, partial(fail, said), ("?",))
+        return Row(stem, folder, partial(unreadable, said), ("?",))
     label, name = classes()[wnid]
     return Row(stem, folder, file, (f"a photo of {with_article(name)}",), label=label)
-
-
-def fail(said: str):
-    raise ValueError(said)
 
 
 IMAGENET = Source(

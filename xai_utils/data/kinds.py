@@ -28,8 +28,9 @@ def of_kinds(dataset: Iterable[Sample], kinds: int, each: int) -> list[Sample]:
     check_counts(kinds=kinds, each=each)
     found, complete = defaultdict(list), []
     for sample in readable(dataset):
-        same = found[kind_of(sample)]
-        if len(same) == each or not kind_of(sample):
+        kind = kind_of(sample)
+        same = found[kind]
+        if len(same) == each or not kind:
             continue
         same.append(sample)
         if len(same) == each:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from ..images import rgb
 from .distributed import Row, Source, drawn, first_there
-from .karpathy import read_json
+from .records import whole
 
 VERSIONS = ("1.1.0", "1.0.0")  # only the first has splits
 KINDS = ("jpg", "png")
@@ -63,7 +63,7 @@ def of_csv(path: Path) -> Iterator[dict]:
 
 def of_json(path: Path) -> Iterator[dict]:
     """The boxes of COCO's layout by the names of the table's columns."""
-    found = read_json(path)
+    found = whole(path)
     try:
         pictures = {one["id"]: one for one in found["images"]}
         for box in found["annotations"]:
