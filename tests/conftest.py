@@ -15,6 +15,11 @@ def conse():
 
 
 @pytest.fixture(scope="session")
+def lit():
+    return xu.load_model("lit-lite0", device="cpu")
+
+
+@pytest.fixture(scope="session")
 def classifier():
     return xu.load_model("efficientnet-lite0", device="cpu")
 

@@ -5,10 +5,13 @@ import open_clip
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 import xai_utils as xu
 from xai_utils.images import fit
+from xai_utils.models import embedded
+from xai_utils.models.lit import LitImage, LitText
 from xai_utils.types import Latent
 
 TEXTS = ["a cat", "a man walks his big dog along the lake, slowly"]
@@ -83,9 +86,10 @@ def test_open_clip_splits_and_is_open_clips_own_forward(name):
 
 
 @torch.no_grad()
-def test_embedded_models_split(conse, classifier):
-    assert_splits(conse.image, images(conse.image))
-    assert_splits(conse.text, TEXTS)
+def test_embedded_models_split(conse, lit, classifier):
+    for dual in (conse, lit):
+        assert_splits(dual.image, images(dual.image))
+        assert_splits(dual.text, TEXTS)
     assert_splits(classifier, images(classifier))
 
 
@@ -135,6 +139,22 @@ def test_texts_of_different_lengths_keep_their_own_embeddings(conse, which):
     assert torch.allclose(
         split.suffix(z[rows], like=z, rows=rows), together[rows], rtol=1e-4, atol=1e-5
     )
+
+
+@torch.no_grad()
+def test_lit_is_its_two_formulas_and_begins_as_conse(conse, lit, classifier):
+    classes, w = embedded.class_embeddings(), embedded.trained("lit-lite0")
+    x, t = images(lit.image), F.normalize(embedded.minilm("cpu")(TEXTS), dim=-1)
+    h, centre = classifier(x), classes.mean(0)
+    mixed = F.normalize((classifier.head(h) / 1.5).softmax(1) @ (classes - centre), dim=-1)
+    seen = (h - w["image.mean"]) / w["image.std"]
+    f = w["image.k"] * mixed + seen @ w["image.linear.weight"].T + w["image.linear.bias"]
+    g = (t - centre) @ w["text.linear.weight"].T + w["text.linear.bias"]
+    assert torch.allclose(lit.image(x), F.normalize(f, dim=-1), atol=1e-5)
+    assert torch.allclose(lit.text(TEXTS), F.normalize(g, dim=-1), atol=1e-5)
+    assert torch.allclose(LitImage(embedded.conse(classifier.head))(h), conse.image(x), atol=1e-6)
+    assert torch.allclose(LitText(centre)(t), conse.text(TEXTS), atol=1e-6)
+    assert not torch.allclose(lit.image(x), conse.image(x), atol=0.1)
 
 
 def test_conse_knows_its_pictures(conse):

