@@ -15,7 +15,7 @@ from xai_utils.models.weights import own_weights, weight_groups
 
 @pytest.fixture(scope="module")
 def pairs(conse):
-    samples = xu.load_dataset("photos")[:]
+    samples = xu.load_dataset("photos", n=9)[:]
     x = torch.stack([conse.image.transform(s.image) for s in samples])
     return x, [s.caption for s in samples]
 

@@ -20,7 +20,7 @@ import yaml
 from papermill.exceptions import PapermillExecutionError
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("XAI_DATA", "XAI_WEIGHTS", "XAI_CACHE", "XAI_STAMPS", "XAI_WORDNET")
+FOLDERS = ("XAI_DATA", "XAI_WEIGHTS", "XAI_CACHE", "XAI_STAMPS", "XAI_OPENCV", "XAI_WORDNET")
 
 
 def main() -> int:
@@ -110,14 +110,14 @@ def prepare() -> None:
     from xai_utils.models.embedded import class_embeddings
 
     class_embeddings()
+    photos = len(load_dataset("photos"))
     try:
         known, novel = load_dataset("stamps"), load_dataset("stamps", split="novel")
         print(
-            f"data: {len(known) + len(novel)} stamps ({len(novel)} of them novel),"
-            f" {len(load_dataset('photos'))} photos"
+            f"data: {len(known) + len(novel)} stamps ({len(novel)} of them novel), {photos} photos"
         )
     except DataMissing as error:
-        print(f"data: photos only. {error}")
+        print(f"data: {photos} photos only. {error}")
 
 
 def run_notebook(source: Path, target: Path, profile: str, given: dict) -> None:

@@ -74,9 +74,10 @@ def load_dataset(
 ) -> Dataset:
     """Samples by name.
 
-    name   the kit's own: "photos" (9, test only), "stamps" (single things on grey), "scenes" (1 to
-           4 of them on a texture), "copies" (one of them two or three times); or a data set of the
-           papers: "flickr8k", ... (`DATASETS` has all, docs/papers.md what each must look like).
+    name   the kit's own: "photos" (9, and 24 more of Debian's package opencv-doc where it can be
+           had; test only), "stamps" (single things on grey), "scenes" (1 to 4 of them on a
+           texture), "copies" (one of them two or three times); or a data set of the papers:
+           "flickr8k", ... (`DATASETS` has all, docs/papers.md what each must look like).
            "flickr8k/train" is short for its split "train"
     split  None: the set's first. Of the kit's own "test" and "train": the same stamps in different
            compositions; "novel": a fixed fifth of the stamps, which no training of the kit uses.

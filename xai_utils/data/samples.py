@@ -207,15 +207,15 @@ class Dataset(Sequence):
 
     def __getitem__(self, i):
         if isinstance(i, slice):
-            return [self._make(k) for k in range(*i.indices(self._n))]
+            return [self._make(k) for k in range(*i.indices(len(self)))]
         if not isinstance(i, Integral) or isinstance(i, bool):
             raise TypeError(f"an index of {self.name} must be an integer or a slice, got {i!r}")
-        if not -self._n <= i < self._n:
-            raise IndexError(f"{self.name} has {self._n} samples, asked for {i}")
-        return self._make(int(i) % self._n)
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"{self.name} has {len(self)} samples, asked for {i}")
+        return self._make(int(i) % len(self))
 
     def __repr__(self) -> str:
-        return f"Dataset({self.name!r}, n={self._n})"
+        return f"Dataset({self.name!r}, n={len(self)})"
 
 
 def readable(dataset: Iterable[Sample]) -> Iterator[Sample]:

@@ -148,7 +148,7 @@ def textures() -> list[Image.Image]:
 
 @cache
 def photo_grounds() -> list[Image.Image]:
-    return [s.image.filter(ImageFilter.GaussianBlur(16)) for s in photos("test", 0, None)]
+    return [s.image.filter(ImageFilter.GaussianBlur(16)) for s in photos("test", 0, 9)]
 
 
 def sentence(things: list[Thing]) -> str:
