@@ -20,7 +20,10 @@ import yaml
 from papermill.exceptions import PapermillExecutionError
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("XAI_DATA", "XAI_WEIGHTS", "XAI_CACHE", "XAI_STAMPS", "XAI_OPENCV", "XAI_WORDNET")
+FOLDERS = (
+    *("XAI_DATA", "XAI_WEIGHTS", "XAI_CACHE", "XAI_STAMPS", "XAI_OPENCV", "XAI_WORDNET"),
+    *("XAI_WALLPAPERS", "XAI_TEMPLATES"),
+)
 
 
 def main() -> int:
@@ -106,7 +109,7 @@ def defaults(source: Path) -> dict:
 
 
 def prepare() -> None:
-    from xai_utils.data import DataMissing, load_dataset
+    from xai_utils.data import DataMissing, grounds, load_dataset
     from xai_utils.models.embedded import class_embeddings
 
     class_embeddings()
@@ -118,6 +121,10 @@ def prepare() -> None:
         )
     except DataMissing as error:
         print(f"data: {photos} photos only. {error}")
+    try:
+        print(f"data: {len(grounds.parts())} grounds for natural scenes")
+    except DataMissing as error:
+        print(f"data: no natural scenes. {error}")
 
 
 def run_notebook(source: Path, target: Path, profile: str, given: dict) -> None:

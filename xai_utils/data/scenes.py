@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from ..checks import check_number
+from ..checks import check_flag, check_number
+from .composed import LEAST, composed, largest_area
+from .grounds import parts
 from .photos import photos
 from .samples import Dataset, Sample, Thing
 from .stamps import SIDE, SPLITS, paste, table
@@ -28,14 +30,18 @@ def scenes(
     n: int | None,
     objects: int | None = None,
     stamps: list[str] | None = None,
+    natural: bool = False,
 ) -> Dataset:
     """Scenes from a seed.
 
     objects  how many stamps in each, 1 to 4; None: drawn anew for every scene
     stamps   ids to draw from; None: all of the split
+    natural  like photographs (see `composed`) instead of on textures. Each thing covers 8 to 30 %
+             of the picture; those that `stamps` names less where they are thin or lack room
     """
     rows = rows_of(split, stamps)
     check_objects(objects, 1)
+    check_natural(natural)
     captions = {r["caption"] for r in rows}
     if len(captions) < (objects or 4):
         raise ValueError(
@@ -43,6 +49,8 @@ def scenes(
             f" {len(captions)}"
         )
     make = partial(scene, rows, split, seed, objects)
+    if natural:
+        make = partial(natural_scene, rows, split, seed, objects, LEAST if stamps is None else 0)
     return Dataset(f"scenes/{split}", 100 if n is None else n, make)
 
 
@@ -54,22 +62,42 @@ def scene(rows: list[dict], split: str, seed: int, objects: int | None, i: int) 
     return Sample(f"scene-{split}-{seed}-{i}", image, sentence(things), tuple(things))
 
 
+def natural_scene(
+    rows: list[dict], split: str, seed: int, objects: int | None, least: float, i: int
+) -> Sample:
+    rng, things = np.random.default_rng([seed, SPLITS.index(split), i, 3]), []
+    k = objects or int(rng.integers(1, 5))
+    while not things:  # until nobody is hidden
+        chosen: dict[str, dict] = {}
+        while len(chosen) < k:
+            row = rows[rng.integers(len(rows))]
+            if largest_area(row, k) >= least:
+                chosen.setdefault(row["caption"], row)
+        image, things = composed(list(chosen.values()), rng, COVERED, least)
+    return Sample(f"scene-{split}-{seed}-{i}", image, sentence(things), tuple(things))
+
+
 def copies(
     split: str,
     seed: int,
     n: int | None,
     objects: int | None = None,
     stamps: list[str] | None = None,
+    natural: bool = False,
 ) -> Dataset:
     """Pictures of one stamp several times on a texture, no copy covering another, captioned by the
     stamp's caption. Of one seed all splits place their copies alike.
 
     objects  how many copies in each, 2 to 4; None: two and three by turns
     stamps   ids to draw from; None: all of the split
+    natural  as of `scenes`
     """
     rows = rows_of(split, stamps)
     check_objects(objects, 2)
+    check_natural(natural)
     make = partial(copied, rows, split, seed, objects)
+    if natural:
+        make = partial(natural_copies, rows, split, seed, objects, LEAST if stamps is None else 0)
     return Dataset(f"copies/{split}", 100 if n is None else n, make)
 
 
@@ -86,6 +114,25 @@ def copied(rows: list[dict], split: str, seed: int, objects: int | None, i: int)
         if sum(t.mask.sum() for t in things) > (~free).sum():
             things = []
     return Sample(f"copies-{split}-{seed}-{i}", image, row["caption"], tuple(things))
+
+
+def natural_copies(
+    rows: list[dict], split: str, seed: int, objects: int | None, least: float, i: int
+) -> Sample:
+    k, things = objects or 2 + i % 2, []
+    draw = np.random.default_rng([seed, i, k, 3])
+    while not things:  # until one has room; all find the same ground and places
+        row = rows[draw.integers(len(rows))]
+        if largest_area(row, k) >= least:
+            rng = np.random.default_rng([seed, i, k, 4])
+            image, things = composed([row] * k, rng, 0, least)
+    return Sample(f"copies-{split}-{seed}-{i}", image, row["caption"], tuple(things))
+
+
+def check_natural(natural: bool) -> None:
+    check_flag("natural", natural)
+    if natural:
+        parts()
 
 
 def check_objects(objects: int | None, least: int) -> None:
