@@ -611,6 +611,10 @@ TEXT, OTHER = (
         ([[("", HALVES, MAP)] * 2], dict(signed=[True]), ValueError, "signed must be .* 2 of them"),
         ([[("", HALVES, MAP)]], dict(overlay="no"), ValueError, "overlay must be True or False"),
         ([[("", HALVES, MAP)]], dict(row_names=[]), ValueError, "row_names must hold 1 names"),
+        ([[("", HALVES, MAP)]], dict(unit=["a", "b"]), ValueError, "unit must be one unit or 1 of"),
+        ([[("", HALVES, MAP)]], dict(unit=["a"], limits=(0, 1)), ValueError, "limits must be None"),
+        ([[("", HALVES, MAP)]], dict(unit=[3]), TypeError, "unit must be a string or None"),
+        ([[("", HALVES, -MAP)]], dict(unit=[None]), ValueError, "has negative values"),
         ([[("", HALVES, MAP)]], dict(unit=3), TypeError, "unit must be a string or None"),
         ([[("", HALVES, MAP)]], dict(unit=None, limits=(0, 1)), ValueError, "limits must be None"),
         (

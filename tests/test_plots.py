@@ -93,6 +93,21 @@ def test_panels_are_as_wide_as_asked_where_the_page_has_room():
         assert width == pytest.approx(inches, abs=0.05)
 
 
+def test_rows_with_a_unit_each_have_a_scale_and_a_bar_each():
+    maps = [np.linspace(low, high, 400).reshape(20, 20) for low, high in ((0, 40), (-2, 1))]
+    rows = [[("picture", picture((20, 20))), ("", None, m), ("", None, m / 2)] for m in maps]
+    rows.append([None, ("", None, maps[0])])
+    units = ["nats", "cosine", None]
+    fig = plots.panels(rows, unit=units, signed=[False, True, False], row_names=units)
+    check_layout(fig)
+    drawn = [ax.images[0].get_clim() for ax in fig.axes if ax.images and not ax.get_title()]
+    assert drawn == [(0, 40)] * 2 + [(-2, 2)] * 2 + [(0, 1)]
+    bars = [ax for ax in fig.axes if ax.get_label() == "colour bar"]
+    assert [ax.get_ylabel() for ax in bars] == ["nats", "cosine", "of its own range"]
+    tops = [ax.get_position().y1 for ax in fig.axes if ax.images and not ax.get_title()]
+    assert [ax.get_position().y1 for ax in bars] == pytest.approx([tops[k] for k in (0, 2, 4)])
+
+
 def test_maps_without_a_common_unit_are_scaled_by_themselves_and_zero_stays_in_the_middle():
     plain, signed = np.linspace(2, 5, 400).reshape(20, 20), np.linspace(-1, 3, 400).reshape(20, 20)
     fig = plots.panels([[("", None, plain), ("", None, signed)]], unit=None, signed=[False, True])

@@ -28,35 +28,52 @@ OUTLINES = {False: ("white", "cyan", "lime"), True: ("black", "darkgreen", "purp
 class Page:
     """Where the panels of a grid lie, in inches from the upper left corner."""
 
-    def __init__(self, cells, names, unit, signs: list[bool], limits, side: float):
-        if unit is None:
-            cells = [[own_cell(*both) for both in zip(row, signs)] for row in cells]
-        maps = [cell[2] for row in cells for cell in row if has_map(cell)]
-        kinds = kinds_of(cells, signs)
-        self.scales = {sign: limits_of(maps, sign, unit, limits) for sign in kinds}
-        self.cells, self.signs, self.bars = cells, signs, bars_of(self.scales, unit)
+    def __init__(self, cells, names, units: list, signs: list[list[bool]], limits, side: float):
+        """units  one of all rows, or one for each row, which then has scales and bars of its own
+        signs  of each cell
+        """
+        self.cells, self.signs = [], signs
+        self.scales, self.bars = [], []  # of all rows, or of each row
+        parts = [list(range(len(cells)))] if len(units) == 1 else [[r] for r in range(len(cells))]
+        for unit, part in zip(units, parts):
+            own = [[*zip(cells[r], signs[r])] for r in part]
+            if unit is None:
+                own = [[(own_cell(*both), both[1]) for both in row] for row in own]
+            maps = [(cell[2], sign) for row in own for cell, sign in row if has_map(cell)]
+            values, kinds = [m for m, _ in maps], sorted({sign for _, sign in maps})
+            self.scales.append({sign: limits_of(values, sign, unit, limits) for sign in kinds})
+            self.bars.append(bars_of(self.scales[-1], unit))
+            self.cells += [[cell for cell, _ in row] for row in own]
         self.shapes = [max(map(tallness, filter(None, row)), default=1.0) for row in cells]
         self.names = [wrapped(str(n), PANEL * s) for n, s in zip(names, self.shapes)]
         self.left = EDGE + margin(self.names)
-        columns = max(map(len, cells))
-        room = PAGE - self.left - EDGE - sum(bar_width(bar, PANEL) for bar in self.bars)
-        fit = max(1, int((room + GAP) / (PANEL + GAP)))
-        per = -(-columns // -(-columns // fit))
-        self.side = max(PANEL, min(side, (room + GAP) / per - GAP))
+        room = PAGE - self.left - EDGE - max(bars_width(bars, PANEL) for bars in self.bars)
+        self.per, self.side = broken(max(map(len, cells)), room, side)
         self.lines = []  # (row, first column, upper edge of its panels)
         y = EDGE
-        for first in range(0, columns, per):
+        for first in range(0, max(map(len, cells)), self.per):
             for r, row in enumerate(cells):
-                if part := [cell for cell in row[first : first + per] if cell]:
+                if part := [cell for cell in row[first : first + self.per] if cell]:
                     y += max(title_height(cell[0], self.side) for cell in part)
                     self.lines.append((r, first, y))
                     y += self.side * self.shapes[r] + GAP
             y += 0.1
-        self.per, self.right = per, self.column(per)
-        self.first = self.lines[0][2]
-        self.bar = min(BAR, max(0.8 * PANEL, y - 0.1 - GAP - self.first))
-        self.width = self.right + sum(bar_width(bar, self.bar) for bar in self.bars) + EDGE
-        self.height = max(y - 0.1, self.first + self.bar * bool(self.bars) + 0.1)
+        self.right, self.height = self.column(self.per), y - 0.1
+        self.uprights = []  # (upper edge, length, bars)
+        if len(units) == 1:
+            top = self.lines[0][2]
+            length = min(BAR, max(0.8 * PANEL, self.height - GAP - top))
+            self.uprights.append((top, length, self.bars[0]))
+        else:
+            tops = {r: y for r, first, y in self.lines if first == 0}
+            for r, top in tops.items():
+                self.uprights.append(
+                    (top, min(BAR, self.side * self.shapes[r] - 0.12), self.bars[r])
+                )
+        ends = [top + length + 0.1 for top, length, bars in self.uprights if bars]
+        self.height = max([self.height, *ends])
+        wide = max(bars_width(bars, length) for _, length, bars in self.uprights)
+        self.width = self.right + wide + EDGE
 
     def draw(self, fig: Figure, overlay: bool) -> None:
         for r, first, y in self.lines:
@@ -65,18 +82,29 @@ class Page:
                 wide, high = fig.get_size_inches()
                 place = (EDGE / wide, 1 - (y + tall / 2) / high)
                 fig.text(*place, self.names[r], rotation=90, ha="left", va="center", ma="center")
+            scales = self.scales[r if len(self.scales) > 1 else 0]
             for c, cell in enumerate(self.cells[r][first : first + self.per], first):
                 if cell:
                     ax = add_axes(fig, self.column(c - first), y, self.side, tall)
-                    sign = self.signs[c]
-                    panel(ax, cell, sign, self.scales.get(sign), overlay, self.side)
-        x = self.right + 0.05
-        for bar in self.bars:
-            colour_bar(fig, bar, add_axes(fig, x, self.first, 0.13, self.bar), self.bar)
-            x += bar_width(bar, self.bar)
+                    sign = self.signs[r][c]
+                    panel(ax, cell, sign, scales.get(sign), overlay, self.side)
+        for top, length, bars in self.uprights:
+            x = self.right + 0.05
+            for bar in bars:
+                colour_bar(fig, bar, add_axes(fig, x, top, 0.13, length), length)
+                x += bars_width([bar], length)
 
     def column(self, k: int) -> float:
         return self.left + k * (self.side + GAP)
+
+
+def broken(columns: int, room: float, side: float) -> tuple[int, float]:
+    """How many columns stand side by side in so many inches, and how wide each is: all of them, as
+    wide as `side` if that fits and no narrower than PANEL; else as few blocks of them as fit, which
+    have the same number of columns but for the last."""
+    fit = max(1, int((room + GAP) / (PANEL + GAP)))
+    per = -(-columns // -(-columns // fit))
+    return per, max(PANEL, min(side, (room + GAP) / per - GAP))
 
 
 def tallness(cell) -> float:
@@ -182,11 +210,6 @@ def shade_of(value: float, signed: bool, limits) -> tuple:
     return shades(plt.Normalize(*limits)(value)) if value == value else shades(np.nan)
 
 
-def kinds_of(cells, signs) -> list[bool]:
-    """Of maps without signs (False) and with signs (True), those that are there."""
-    return sorted({sign for row in cells for cell, sign in zip(row, signs) if has_map(cell)})
-
-
 def has_map(cell) -> bool:
     return bool(cell) and cell[2] is not None
 
@@ -226,18 +249,20 @@ def common_limits(maps: list[np.ndarray], signed: bool) -> tuple[float, float]:
 
 def bars_of(scales: dict, unit: str | None) -> list[tuple]:
     """(signed, (low, high), label) of each colour bar."""
-    own = "of its own range" if unit is None else unit
+    own = "of its own range" if unit is None else " ".join(unit.split())
     return [
         (sign, scale, f"{own}, signed" if sign and len(scales) > 1 else own)
         for sign, scale in scales.items()
     ]
 
 
-def bar_width(bar, length: float) -> float:
-    """Inches that an upright colour bar takes with its numbers and its label."""
-    _, scale, label = bar
-    numbers = max(text_width(f"{t:g}", WORDS) for t in ticks_of(*scale))
-    return 0.35 + numbers + LINE * (wrapped(label, length).count("\n") + 1) * bool(label)
+def bars_width(bars: list[tuple], length: float) -> float:
+    """Inches that upright colour bars take with their numbers and labels."""
+    wide = 0.0
+    for _, scale, label in bars:
+        wide += 0.35 + max(text_width(f"{t:g}", WORDS) for t in ticks_of(*scale))
+        wide += LINE * (wrapped(label, length).count("\n") + 1) * bool(label)
+    return wide
 
 
 def ticks_of(low: float, high: float) -> list[float]:

@@ -47,7 +47,7 @@ def style() -> None:
 def panels(
     rows,
     *,
-    unit: str | None,
+    unit: str | list | None,
     signed=False,
     limits=None,
     row_names=None,
@@ -67,8 +67,10 @@ def panels(
     unit     what the colour bar counts. None: the maps have no unit in common, and each is scaled
              by itself (`own_scale`): one without signs from its smallest value to its largest, one
              with signs symmetrically, so that 0 stays in the middle. Give raw maps: of a signed map
-             that was scaled to [0, 1] nobody can see where 0 was
-    signed   whether the maps have signs, of all columns or for each; of two kinds, each has a bar
+             that was scaled to [0, 1] nobody can see where 0 was. A list: one for each row, which
+             then has a scale and a bar of its own, from its smallest value to its largest
+    signed   whether the maps have signs, of all columns or for each (of rows, where they have a
+             unit each); of two kinds, each has a bar
     limits   (low, high) of all maps; None: the smallest and largest value drawn. Symmetric where
              signed
     side     inches that a panel is wide if the page has room; never less than PANEL
@@ -78,16 +80,24 @@ def panels(
     cells, limits = checked_rows(rows), check_limits(limits)
     check_positive(side=side)
     check_flag("overlay", overlay)
-    check_unit(unit, limits)
-    signs = signs_of(signed, max(map(len, cells)))
+    by_rows = isinstance(unit, (list, tuple))
+    units = list(unit) if by_rows else [unit]
+    if by_rows and len(units) != len(rows):
+        raise ValueError(f"unit must be one unit or {len(rows)} of them, got {len(units)}")
+    for one in units:
+        check_unit(one, limits)
+    if by_rows and limits is not None:
+        raise ValueError("limits must be None where each row has a unit: each has its own limits")
+    count, columns = len(rows), max(map(len, cells))
+    signs = signs_of(signed, count if by_rows else columns)
+    signs = [[sign] * columns for sign in signs] if by_rows else [signs] * count
     if row_names is not None and len(row_names) < len(rows):
         raise ValueError(f"row_names must hold {len(rows)} names, got {len(row_names)}")
-    if unit is None:
-        for r, row in enumerate(cells):
-            for c, (cell, sign) in enumerate(zip(row, signs)):
-                if cell and cell[2] is not None:
-                    check_sign(f"map of rows[{r}][{c}]", cell[2], sign)
-    page = Page(cells, row_names or [], unit, signs, limits, side)
+    for r, row in enumerate(cells):
+        for c, cell in enumerate(row):
+            if units[r if by_rows else 0] is None and cell and cell[2] is not None:
+                check_sign(f"map of rows[{r}][{c}]", cell[2], signs[r][c])
+    page = Page(cells, row_names or [], units, signs, limits, side)
     fig = plt.figure(figsize=(page.width, page.height), layout="none")
     page.draw(fig, overlay)
     return fig
@@ -291,10 +301,10 @@ def pair(picture, images: dict, texts: dict, *, case: int = 0, outlines=(), side
     cells = [("the picture", picture), *((k, picture, v, outlines) for k, v in maps.items())]
     unit, limits = scale_of(images, list(maps.values()))
     signs = [False, *(a.signed for a in images.values())]
-    page = Page(checked_rows([cells]), [], unit, signs, limits, side)
+    page = Page(checked_rows([cells]), [], [unit], [signs], limits, side)
     unit, limits = scale_of(texts, [scores])
     signs = [a.signed for a in texts.values()]
-    text = Text(list(texts), scores, tokens, unit, limits, signs, drawn=page.bars)
+    text = Text(list(texts), scores, tokens, unit, limits, signs, drawn=page.bars[0])
     size = (max(page.width, text.width), page.height + text.height)
     fig = plt.figure(figsize=size, layout="none")
     page.draw(fig, overlay=True)
@@ -421,7 +431,7 @@ def show(fig: Figure, name: str, caption: str, alt: str) -> None:
         raise TypeError(f"fig must be a matplotlib Figure, got {type(fig).__name__}")
     check_name(name)
     kind = file_kind(fig)
-    data, width = file_of(fig, kind), round(SHOWN * fig.get_size_inches()[0])
+    data, width = file_of(fig, kind), round(SHOWN * min(PAGE, fig.get_size_inches()[0]))
     plt.close(fig)
     if folder := figures_folder():
         file = folder / f"{name}.{ENDINGS[kind]}"
