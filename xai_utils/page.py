@@ -26,31 +26,26 @@ OUTLINES = {False: ("white", "cyan", "lime"), True: ("black", "darkgreen", "purp
 
 
 class Page:
-    """Where the panels of a grid lie, in inches from the upper left corner."""
+    """Where the panels of a grid lie, in inches from the upper left corner.
+
+    names  of rows, or none
+    units  one of all rows, or one for each row, which then has scales and bars of its own
+    signs  of each cell
+    """
 
     def __init__(self, cells, names, units: list, signs: list[list[bool]], limits, side: float):
-        """units  one of all rows, or one for each row, which then has scales and bars of its own
-        signs  of each cell
-        """
         self.cells, self.signs = [], signs
         self.scales, self.bars = [], []  # of all rows, or of each row
-        parts = [list(range(len(cells)))] if len(units) == 1 else [[r] for r in range(len(cells))]
-        for unit, part in zip(units, parts):
-            own = [[*zip(cells[r], signs[r])] for r in part]
-            if unit is None:
-                own = [[(own_cell(*both), both[1]) for both in row] for row in own]
-            maps = [(cell[2], sign) for row in own for cell, sign in row if has_map(cell)]
-            values, kinds = [m for m, _ in maps], sorted({sign for _, sign in maps})
-            self.scales.append({sign: limits_of(values, sign, unit, limits) for sign in kinds})
-            self.bars.append(bars_of(self.scales[-1], unit))
-            self.cells += [[cell for cell, _ in row] for row in own]
+        rows = [*range(len(cells))]
+        for unit, part in zip(units, [rows] if len(units) == 1 else [[r] for r in rows]):
+            self.scale([cells[r] for r in part], [signs[r] for r in part], unit, limits)
         self.shapes = [max(map(tallness, filter(None, row)), default=1.0) for row in cells]
         self.names = [wrapped(str(n), PANEL * s) for n, s in zip(names, self.shapes)]
         self.left = EDGE + margin(self.names)
         room = PAGE - self.left - EDGE - max(bars_width(bars, PANEL) for bars in self.bars)
         self.per, self.side = broken(max(map(len, cells)), room, side)
-        self.lines = []  # (row, first column, upper edge of its panels)
-        y = EDGE
+        self.right = self.left + self.per * (self.side + GAP)
+        self.lines, y = [], EDGE  # (row, first column, upper edge of its panels)
         for first in range(0, max(map(len, cells)), self.per):
             for r, row in enumerate(cells):
                 if part := [cell for cell in row[first : first + self.per] if cell]:
@@ -58,22 +53,33 @@ class Page:
                     self.lines.append((r, first, y))
                     y += self.side * self.shapes[r] + GAP
             y += 0.1
-        self.right, self.height = self.column(self.per), y - 0.1
-        self.uprights = []  # (upper edge, length, bars)
-        if len(units) == 1:
-            top = self.lines[0][2]
-            length = min(BAR, max(0.8 * PANEL, self.height - GAP - top))
-            self.uprights.append((top, length, self.bars[0]))
-        else:
-            tops = {r: y for r, first, y in self.lines if first == 0}
-            for r, top in tops.items():
-                self.uprights.append(
-                    (top, min(BAR, self.side * self.shapes[r] - 0.12), self.bars[r])
-                )
+        self.uprights = self.places_of_bars(y - 0.1)
         ends = [top + length + 0.1 for top, length, bars in self.uprights if bars]
-        self.height = max([self.height, *ends])
+        self.height = max([y - 0.1, *ends])
         wide = max(bars_width(bars, length) for _, length, bars in self.uprights)
         self.width = self.right + wide + EDGE
+
+    def scale(self, rows, signs, unit, limits) -> None:
+        """Rows that share a scale, or two where some of their maps have signs."""
+        if unit is None:
+            rows = [[*map(own_cell, row, own)] for row, own in zip(rows, signs)]
+        pairs = [pair for row, own in zip(rows, signs) for pair in zip(row, own)]
+        maps = [cell[2] for cell, _ in pairs if has_map(cell)]
+        kinds = sorted({sign for cell, sign in pairs if has_map(cell)})
+        self.cells += rows
+        self.scales.append({sign: limits_of(maps, sign, unit, limits) for sign in kinds})
+        self.bars.append(bars_of(self.scales[-1], unit))
+
+    def places_of_bars(self, end: float) -> list[tuple]:
+        """(upper edge, length, bars): beside the first lines, or beside the first of each row."""
+        if len(self.bars) == 1:
+            top = self.lines[0][2]
+            return [(top, min(BAR, max(0.8 * PANEL, end - GAP - top)), self.bars[0])]
+        return [
+            (top, min(BAR, self.side * self.shapes[r] - 0.12), self.bars[r])
+            for r, first, top in self.lines
+            if first == 0
+        ]
 
     def draw(self, fig: Figure, overlay: bool) -> None:
         for r, first, y in self.lines:
@@ -85,7 +91,8 @@ class Page:
             scales = self.scales[r if len(self.scales) > 1 else 0]
             for c, cell in enumerate(self.cells[r][first : first + self.per], first):
                 if cell:
-                    ax = add_axes(fig, self.column(c - first), y, self.side, tall)
+                    x = self.left + (c - first) * (self.side + GAP)
+                    ax = add_axes(fig, x, y, self.side, tall)
                     sign = self.signs[r][c]
                     panel(ax, cell, sign, scales.get(sign), overlay, self.side)
         for top, length, bars in self.uprights:
@@ -93,9 +100,6 @@ class Page:
             for bar in bars:
                 colour_bar(fig, bar, add_axes(fig, x, top, 0.13, length), length)
                 x += bars_width([bar], length)
-
-    def column(self, k: int) -> float:
-        return self.left + k * (self.side + GAP)
 
 
 def broken(columns: int, room: float, side: float) -> tuple[int, float]:
