@@ -20,7 +20,7 @@ LETTERS, LINE = 10, 0.18  # points of a letter, inches for a line of them
 WORDS = 9  # points of the words of a text, and of numbers
 BAR = 3.0  # inches: the longest colour bar
 OVERLAY = 0.6  # opacity of a map over its picture
-EXTREME = 0.99  # of the sizes in a signed map that is scaled by itself, the part not cut
+EXTREME = 0.99  # of the values in a map that is scaled by itself, the part that is not cut
 # Of the things in a picture; signed maps are pale around 0.
 OUTLINES = {False: ("white", "cyan", "lime"), True: ("black", "darkgreen", "purple")}
 
@@ -227,14 +227,15 @@ def own_cell(cell, signed: bool):
 
 
 def own_scale(values: np.ndarray, signed: bool) -> np.ndarray:
-    """Values without signs from their smallest (0) to their largest (1); those with signs divided
-    by the 99th percentile of their sizes and cut at -1 and 1, so that 0 stays 0. NaN stays NaN."""
+    """Values without signs from their smallest (0) to their 99th percentile (1), those with signs
+    divided by the 99th percentile of their sizes, so that 0 stays 0; what is beyond is cut. A few
+    extreme pixels, which a gradient has, would leave the rest without colour. NaN stays NaN."""
     values = np.asarray(values, float)
-    if signed:
-        most = np.nanquantile(np.abs(values), EXTREME) or np.nanmax(np.abs(values)) or 1.0
-        return np.clip(values / most, -1, 1)
-    low, high = np.nanmin(values), np.nanmax(values)
-    return (values - low) / ((high - low) or 1.0)
+    low, sizes = (0.0, np.abs(values)) if signed else (np.nanmin(values), values)
+    high = np.nanquantile(sizes, EXTREME)
+    if high <= low:  # less than a hundredth is not the smallest
+        high = np.nanmax(sizes)
+    return np.clip((values - low) / ((high - low) or 1.0), -1.0 if signed else 0.0, 1.0)
 
 
 def limits_of(maps: list[np.ndarray], signed: bool, unit, limits) -> tuple[float, float]:

@@ -65,9 +65,9 @@ def panels(
              sees it. outlines masks of the map's size, without a map of the picture's, drawn in
              white, cyan, lime; where signed, in black, green, purple
     unit     what the colour bar counts. None: the maps have no unit in common, and each is scaled
-             by itself (`own_scale`): one without signs from its smallest value to its largest, one
-             with signs symmetrically, so that 0 stays in the middle. Give raw maps: of a signed map
-             that was scaled to [0, 1] nobody can see where 0 was. A list: one for each row, which
+             by itself: one without signs from its smallest value to its 99th percentile, one with
+             signs symmetrically up to that of its sizes, so that 0 stays in the middle. Give raw
+             maps: of a signed map that was scaled to [0, 1] nobody can see where 0 was. A list: one for each row, which
              then has a scale and a bar of its own, from its smallest value to its largest
     signed   whether the maps have signs, of all columns or for each (of rows, where they have a
              unit each); of two kinds, each has a bar
