@@ -59,7 +59,7 @@ def check_layout(fig) -> None:
     assert all(box.width > 0.99 * page.PANEL * plots.DPI for box in shown)
 
 
-@pytest.mark.parametrize("columns", [1, 3, 5, 6, 8])
+@pytest.mark.parametrize("columns", [1, 5, 8])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("title", ["a cat", f"{LONG} кошка, γάτα"])
 def test_panels_are_wide_enough_and_nothing_overlaps(columns, shape, title):

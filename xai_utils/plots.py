@@ -67,8 +67,9 @@ def panels(
     unit     what the colour bar counts. None: the maps have no unit in common, and each is scaled
              by itself: one without signs from its smallest value to its 99th percentile, one with
              signs symmetrically up to that of its sizes, so that 0 stays in the middle. Give raw
-             maps: of a signed map that was scaled to [0, 1] nobody can see where 0 was. A list: one for each row, which
-             then has a scale and a bar of its own, from its smallest value to its largest
+             maps: of a signed map that was scaled to [0, 1] nobody can see where 0 was. A list: one
+             for each row, which then has a scale and a bar of its own, between its smallest and its
+             largest value
     signed   whether the maps have signs, of all columns or for each (of rows, where they have a
              unit each); of two kinds, each has a bar
     limits   (low, high) of all maps; None: the smallest and largest value drawn. Symmetric where
@@ -111,7 +112,7 @@ def check_unit(unit, limits) -> None:
 
 
 def check_sign(name: str, values: np.ndarray, signed: bool) -> None:
-    """What is scaled by itself from its smallest to its largest value has no negative ones."""
+    """What is scaled by itself as if it had no signs has no negative values."""
     low, high = np.nanmin(values), np.nanmax(values)
     if not signed and low < -1e-6 * max(high, -low):
         raise ValueError(f"{name} has negative values, so it must be called signed, got {low:.3g}")
