@@ -240,6 +240,6 @@ def test_figures_are_in_true_colour_pictures_as_jpeg_and_lines_as_png(tmp_path, 
         assert caption.data == "*A caption.*"
         file = PIL.Image.open(tmp_path / name)
         assert file.size == pytest.approx(inches * 150, abs=1)
-        assert file.mode in ("RGB", "RGBA")
+        assert file.mode == "RGB"
     colours = np.asarray(PIL.Image.open(tmp_path / "a.jpg"))[100:500, 100:500]
     assert len(np.unique(colours.reshape(-1, 3), axis=0)) > 10_000

@@ -452,11 +452,10 @@ def file_kind(fig: Figure) -> str:
 
 def file_of(fig: Figure, kind: str) -> bytes:
     """In true colour. JPEG keeps the full resolution of colours (4:4:4)."""
-    data = io.BytesIO()
-    options = dict(optimize=True)
-    if kind == "jpeg":
-        options |= dict(quality=QUALITY, subsampling=0, progressive=True)
-    fig.savefig(data, format=kind, dpi=DPI, facecolor="white", pil_kwargs=options)
+    drawn, data = io.BytesIO(), io.BytesIO()
+    fig.savefig(drawn, format="png", dpi=DPI, facecolor="white")
+    jpeg = dict(quality=QUALITY, subsampling=0, progressive=True) if kind == "jpeg" else {}
+    PIL.Image.open(drawn).convert("RGB").save(data, format=kind, optimize=True, **jpeg)
     return data.getvalue()
 
 
