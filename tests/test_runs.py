@@ -135,10 +135,14 @@ def test_the_index_shows_figures_and_tables_under_their_paper(
     monkeypatch.setenv("XAI_NOTEBOOK", "11_words")
     fig, _ = plt.subplots()
     plots.show(fig, "11-one", "A caption with <b>.", 'an "alt" text')
+    fig, ax = plt.subplots()
+    ax.imshow([[0, 1]])
+    plots.show(fig, "11-map", "A map.", "a map")
     plots.show_table(pd.DataFrame({"a": [1], "b": ["<x>"]}), "11-two", "A table.")
     page = gallery.write_index(tmp_path / "figures", profile).read_text()
     assert f"P-IBISA ({profile})" in page
     assert f'src="{place}11-one.png"' in page
+    assert f'src="{place}11-map.jpg"' in page
     assert "A caption with &lt;b&gt;." in page
     assert "an &quot;alt&quot; text" in page
     assert "<td>&lt;x&gt;</td>" in page

@@ -175,7 +175,8 @@ def show(figures: Path, folder: Path, name: str, note: dict) -> str:
     )
     caption = f"<figcaption>{html.escape(note['caption'])} <small>{source}</small></figcaption>"
     if note["kind"] == "figure":
-        picture = (folder / f"{name}.png").relative_to(figures).as_posix()
+        file = note.get("file", f"{name}.png")
+        picture = (folder / file).relative_to(figures).as_posix()
         inner = f'<img src="{picture}" alt="{html.escape(note["alt"], quote=True)}">'
     else:
         with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as file:

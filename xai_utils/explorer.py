@@ -7,7 +7,8 @@ import matplotlib.pyplot as plt
 
 from .checks import check_flag
 from .images import rgb
-from .plots import check_drawn, common_limits, panels
+from .page import common_limits
+from .plots import check_drawn, panels
 
 
 def explore(

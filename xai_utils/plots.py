@@ -1,10 +1,8 @@
 """Drawing: one style, pictures beside their maps, figures and tables that also land in figures/."""
 
 import io
-import itertools
 import json
 import os
-import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -16,16 +14,15 @@ import torch
 from matplotlib.figure import Figure
 
 from .cases import Cases
-from .checks import check_counts, check_finite, check_flag, check_positive
+from .checks import check_finite, check_flag, check_number, check_positive
 from .images import ROUNDING, check_mask, fit, rgb
+from .page import LETTERS, PAGE, PANEL, WORDS, Page, Text, common_limits
 from .types import Attribution, ImageEncoder
 
-DPI = 80
-FINE = 224  # pixels that the shorter side of a picture under a map has at least
-OVERLAY = 0.6  # opacity of a map over its picture
-LINE = 0.2  # inches for a line of a title
-# Of the things in a picture; signed maps are pale around 0.
-OUTLINES = {False: ("white", "cyan", "lime"), True: ("black", "darkgreen", "purple")}
+DPI = 150  # of the files
+SHOWN = 100  # pixels of a notebook's page that an inch takes there
+QUALITY = 85  # of a JPEG, of 100
+FINE = 336  # pixels that the shorter side of a picture under a map has at least
 
 
 def style() -> None:
@@ -37,9 +34,12 @@ def style() -> None:
             "savefig.dpi": DPI,
             "axes.grid": False,
             "figure.constrained_layout.use": True,
-            "axes.titlesize": 11,
-            "font.size": 10,
-            "image.interpolation": "nearest",
+            "axes.titlesize": LETTERS,
+            "axes.labelsize": LETTERS,
+            "xtick.labelsize": WORDS,
+            "ytick.labelsize": WORDS,
+            "font.size": LETTERS,
+            "image.interpolation": "auto",
         }
     )
 
@@ -47,14 +47,16 @@ def style() -> None:
 def panels(
     rows,
     *,
-    unit: str,
+    unit: str | list | None,
     signed=False,
     limits=None,
     row_names=None,
-    side: float = 2.0,
+    side: float = 2.25,
     overlay: bool = True,
 ) -> Figure:
-    """A grid of pictures and maps.
+    """A grid of pictures and maps. Where the columns do not fit on a page side by side, panels get
+    narrower, down to PANEL; where that is not enough, the columns are broken into blocks, one below
+    the other, each with all rows.
 
     rows     lists of (title, picture), (title, picture, map) or (title, picture, map, outlines), or
              None where a cell stays empty: picture what `xai_utils.images.rgb` takes, or numbers
@@ -62,41 +64,58 @@ def panels(
              None for a bare picture; the picture is cut and resized as an encoder of the map's size
              sees it. outlines masks of the map's size, without a map of the picture's, drawn in
              white, cyan, lime; where signed, in black, green, purple
-    unit     what the colour bar counts
-    signed   whether the maps have signs, of all columns or for each; of two kinds, each has a bar
+    unit     what the colour bar counts. None: the maps have no unit in common, and each is scaled
+             by itself: one without signs from its smallest value to its 99th percentile, one with
+             signs symmetrically up to that of its sizes, so that 0 stays in the middle. Give raw
+             maps: of a signed map that was scaled to [0, 1] nobody can see where 0 was. A list: one
+             for each row, which then has a scale and a bar of its own, between its smallest and its
+             largest value
+    signed   whether the maps have signs, of all columns or for each (of rows, where they have a
+             unit each); of two kinds, each has a bar
     limits   (low, high) of all maps; None: the smallest and largest value drawn. Symmetric where
              signed
+    side     inches that a panel is wide if the page has room; never less than PANEL
     overlay  maps lie over their pictures; False: maps are drawn bare
     Raises ValueError or TypeError, naming the cell, for what cannot be drawn as it was meant.
     """
     cells, limits = checked_rows(rows), check_limits(limits)
     check_positive(side=side)
     check_flag("overlay", overlay)
-    columns = max(map(len, cells))
-    signs = signs_of(signed, columns)
+    by_rows = isinstance(unit, (list, tuple))
+    units = list(unit) if by_rows else [unit]
+    if by_rows and len(units) != len(rows):
+        raise ValueError(f"unit must be one unit or {len(rows)} of them, got {len(units)}")
+    for one in units:
+        check_unit(one, limits)
+    if by_rows and limits is not None:
+        raise ValueError("limits must be None where each row has a unit: each has its own limits")
+    count, columns = len(rows), max(map(len, cells))
+    signs = signs_of(signed, count if by_rows else columns)
+    signs = [[sign] * columns for sign in signs] if by_rows else [signs] * count
     if row_names is not None and len(row_names) < len(rows):
         raise ValueError(f"row_names must hold {len(rows)} names, got {len(row_names)}")
-    maps = [cell[2] for row in cells for cell in row if has_map(cell)]
-    limits = {sign: limits_of(maps, sign, limits) for sign in signs} if maps else {}
-    width = round(9 * side)
-    longer = sum(max(0, most_lines(row, width) - 4) for row in cells)
-    size = (side * columns + 0.6, (side + 0.3) * len(rows) + LINE * longer)
-    fig, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
-    drawn = {}
     for r, row in enumerate(cells):
-        for c, ax in enumerate(axes[r]):
-            bare(ax)
-            if c < len(row) and row[c]:
-                look = dict(signed=signs[c], limits=limits.get(signs[c]), overlay=overlay)
-                if image := panel(ax, row[c], **look, width=width):
-                    drawn[signs[c]] = image
-        if row_names:
-            axes[r, 0].set_ylabel(row_names[r], rotation=90)
-    for sign, image in sorted(drawn.items()):
-        bar = fig.colorbar(image, ax=axes, fraction=0.03, pad=0.01)
-        bar.set_label(f"{unit}, signed" if sign and len(drawn) > 1 else unit)
-        bar.solids.set_alpha(1)
+        for c, cell in enumerate(row):
+            if units[r if by_rows else 0] is None and cell and cell[2] is not None:
+                check_sign(f"map of rows[{r}][{c}]", cell[2], signs[r][c])
+    page = Page(cells, row_names or [], units, signs, limits, side)
+    fig = plt.figure(figsize=(page.width, page.height), layout="none")
+    page.draw(fig, overlay)
     return fig
+
+
+def check_unit(unit, limits) -> None:
+    if not (unit is None or isinstance(unit, str)):
+        raise TypeError(f"unit must be a string or None, got {unit!r}")
+    if unit is None and limits is not None:
+        raise ValueError("limits must be None where unit is None: each map is scaled by itself")
+
+
+def check_sign(name: str, values: np.ndarray, signed: bool) -> None:
+    """What is scaled by itself as if it had no signs has no negative values."""
+    low, high = np.nanmin(values), np.nanmax(values)
+    if not signed and low < -1e-6 * max(high, -low):
+        raise ValueError(f"{name} has negative values, so it must be called signed, got {low:.3g}")
 
 
 def checked_rows(rows) -> list[list[tuple | None]]:
@@ -194,96 +213,25 @@ def signs_of(signed, columns: int) -> list[bool]:
     return [bool(sign) for sign in signs]
 
 
-def has_map(cell) -> bool:
-    return bool(cell) and cell[2] is not None
+def gallery(maps: dict, cases, *, side: float = PANEL) -> Figure:
+    """Maps of images: a row for each case, its picture first, then a map by each method. The named
+    thing is outlined where it is known. Each map is scaled by itself, as `panels` does without a
+    unit, because methods have units of their own.
 
-
-def limits_of(maps: list[np.ndarray], signed: bool, limits) -> tuple[float, float]:
-    """The given limits, symmetric where signed; None: those of all maps."""
-    return common_limits(maps if limits is None else [np.asarray(limits)], signed)
-
-
-def common_limits(maps: list[np.ndarray], signed: bool) -> tuple[float, float]:
-    low, high = min(np.nanmin(m) for m in maps), max(np.nanmax(m) for m in maps)
-    most = max(abs(low), abs(high))
-    return (-float(most), float(most)) if signed else (float(low), float(high))
-
-
-def bare(ax) -> None:
-    ax.set(xticks=[], yticks=[])
-    sns.despine(ax=ax, left=True, bottom=True)
-
-
-def most_lines(row, width: int) -> int:
-    """Of the longest title in a row of `panels`."""
-    return max((title_of(cell[0], width).count("\n") + 1 for cell in row if cell), default=0)
-
-
-def title_of(title: str, width: int) -> str:
-    """In lines of about `width` characters."""
-    return textwrap.fill(title, width, break_long_words=False)
-
-
-def panel(ax, cell, signed: bool, limits, overlay: bool, width: int):
-    """One cell of `panels`; the drawn map, None where there is none."""
-    title, picture, map, outlines = cell
-    ax.set_title(title_of(title, width))
-    drawn, over = None, picture is not None and overlay
-    if picture is not None and (overlay or map is None):
-        height, length = np.shape(picture if map is None else map)[:2]
-        ax.imshow(picture, extent=(-0.5, length - 0.5, height - 0.5, -0.5))
-    if map is not None:
-        look = dict(cmap=colours(signed), vmin=limits[0], vmax=limits[1])
-        drawn = ax.imshow(map, alpha=OVERLAY if over else 1.0, **look)
-    for mask, colour in zip(outlines, itertools.cycle(OUTLINES[signed])):
-        outline(ax, mask, colour)
-    return drawn
-
-
-def colours(signed: bool):
-    return plt.get_cmap("coolwarm" if signed else "magma")
-
-
-def outline(ax, mask, colour: str = "white", width: float = 0.9) -> None:
-    """The outline of a mask (H, W) over whatever is drawn."""
-    if np.asarray(mask).any():
-        ax.contour(np.asarray(mask, float), [0.5], colors=colour, linewidths=width)
-
-
-def gallery(maps: dict, cases, *, blocks: int = 1, side: float = 1.0) -> Figure:
-    """Maps of images by method: a row for each method, a column for each case, on top the pictures
-    and what their targets are called. The named thing is outlined where it is known.
-
-    maps    label -> Attribution, as `explain` gives it
-    cases   of images
-    blocks  the rows are shared out to so many blocks, side by side
-    Each map is scaled by itself, because methods have units of their own: from its smallest to its
-    largest value; a signed one from blue to red, up to the 99th percentile of its sizes, 0 grey.
+    maps   label -> Attribution, as `explain` gives it
+    cases  of images
+    side   as in `panels`
     """
     check_gallery(maps, cases)
-    check_counts(blocks=blocks)
-    check_positive(side=side)
-    lines, letters = -(-len(maps) // blocks), 7 if side < 1 else 9
-    size = (blocks * (side * len(cases) + 0.9), side * (lines + 1) + 0.3)
-    fig = plt.figure(figsize=size, layout="constrained")
-    fig.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
-    for k, part in enumerate(np.atleast_1d(fig.subfigures(1, blocks))):
-        axes = part.subplots(lines + 1, len(cases), squeeze=False)
-        for ax in axes.flat:
-            bare(ax)
-        for i, ax in enumerate(axes[0]):
-            ax.imshow(cases.samples[i].picture(tuple(cases.inputs.shape[-2:])))
-            title = textwrap.fill(cases.texts[i], round(18 * side), break_long_words=False)
-            ax.set_title(title, fontsize=letters)
-        block = list(maps.items())[k * lines : (k + 1) * lines]
-        for (label, a), row in zip(block, axes[1:]):
-            name = textwrap.fill(label.replace("_", "_ "), 12).replace("_ ", "_")
-            row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=letters)
-            for i, ax in enumerate(row):
-                scaled_panel(ax, np.asarray(a.map[i]), a.signed)
-                if cases.masks is not None:
-                    outline(ax, cases.masks[i], "black" if a.signed else "white", 0.5)
-    return fig
+    rows = []
+    for i, sample in enumerate(cases.samples):
+        outlines = [] if cases.masks is None else [cases.masks[i]]
+        row = [(cases.texts[i], sample.picture(tuple(cases.inputs.shape[-2:])))]
+        for label, a in maps.items():
+            row.append((label if i == 0 else "", None, a.map[i], outlines))
+        rows.append(row)
+    signed = [False, *(a.signed for a in maps.values())]
+    return panels(rows, unit=None, signed=signed, side=side)
 
 
 def check_gallery(maps: dict, cases) -> None:
@@ -303,40 +251,89 @@ def check_gallery(maps: dict, cases) -> None:
         check_finite(f"maps[{label!r}]", a.map)
 
 
-def scaled_panel(ax, map: np.ndarray, signed: bool) -> None:
-    """One map, scaled by itself as `gallery` says."""
-    most = np.quantile(np.abs(map), 0.99)
-    low, high = (-most, most) if signed else (map.min(), map.max())
-    ax.imshow(map, cmap=colours(signed), vmin=low, vmax=high)
-
-
 def words(
-    rows: dict, tokens: list[str], *, unit: str, signed: bool = False, limits=None, width=None
+    rows: dict, tokens: list[str], *, unit: str | None, signed=False, limits=None, width=None
 ) -> Figure:
-    """Scores of the words of one text, a row for each label, the words written in their cells.
+    """Scores of the words of one text, a row for each label, the words written in their cells. A
+    text that is wider than the page goes on below.
 
     rows    label -> scores (T,); what lies behind the tokens is cut, NaN is grey
-    unit    what the colour bar counts
+    unit    what the colour bar counts; None: each row is scaled by itself, as in `panels`
+    signed  whether the scores have signs, of all rows or for each; of two kinds, each has a bar
     limits  (low, high); None: the smallest and largest value, symmetric where signed
+    width   inches of the page; None: PAGE
     """
-    check_flag("signed", signed)
     if width is not None:
         check_positive(width=width)
+    limits = check_limits(limits)
+    check_unit(unit, limits)
     scores = scores_of(rows, tokens)
-    low, high = check_limits(limits) or common_limits([scores], signed)
-    shades = colours(signed).with_extremes(bad="0.9")
-    size = (width or min(9.0, 0.75 * len(tokens) + 1.8), 0.32 * len(rows) + 0.5)
-    fig, ax = plt.subplots(figsize=size)
-    drawn = ax.imshow(scores, cmap=shades, vmin=low, vmax=high, aspect="auto")
-    for (r, c), value in np.ndenumerate(scores):
-        dark = value == value and sum(shades((value - low) / ((high - low) or 1))[:3]) < 1.5
-        word = tokens[c].removesuffix("</w>")
-        place = dict(ha="center", va="center", fontsize=8)
-        ax.text(c, r, word, color="white" if dark else "black", **place)
-    ax.set(xticks=[], yticks=range(len(rows)), yticklabels=list(rows))
-    ax.tick_params(axis="y", labelsize=8, length=0)
-    fig.colorbar(drawn, fraction=0.03, pad=0.01).set_label(unit)
+    signs = signs_of(signed, len(rows))
+    if unit is None:
+        for label, row, sign in zip(rows, scores, signs):
+            check_sign(f"rows[{label!r}]", row, sign)
+    text = Text(list(rows), scores, tokens, unit, limits, signs, width=width)
+    fig = plt.figure(figsize=(text.width, text.height), layout="none")
+    text.draw(fig, 0.0)
     return fig
+
+
+def pair(picture, images: dict, texts: dict, *, case: int = 0, outlines=(), side=2.25) -> Figure:
+    """Both sides of one pair on one page: the picture, its map by each method, and below them the
+    words of the text in the colours of their scores, a row a method.
+
+    picture   as in `panels`
+    images    label -> Attribution of the pair's picture, as `explain` gives it
+    texts     label -> Attribution of the pair's text
+    case      which of the Attributions' cases the pair is
+    outlines  masks of the map's size
+    side      as in `panels`
+    Of each side: methods of one unit share a scale, which begins at 0 or below; otherwise each map
+    and each row of words is scaled by itself, as in `panels`.
+    """
+    check_pair("images", images, case, 3)
+    check_pair("texts", texts, case, 2)
+    check_positive(side=side)
+    tokens = next(iter(texts.values())).tokens[case]
+    if any(a.tokens[case] != tokens for a in texts.values()):
+        raise ValueError("texts must all be of one text, got several lists of tokens")
+    scores = scores_of({label: a.map[case] for label, a in texts.items()}, tokens)
+    maps = {label: np.asarray(a.map[case], float) for label, a in images.items()}
+    cells = [("the picture", picture), *((k, picture, v, outlines) for k, v in maps.items())]
+    unit, limits = scale_of(images, list(maps.values()))
+    signs = [False, *(a.signed for a in images.values())]
+    page = Page(checked_rows([cells]), [], [unit], [signs], limits, side)
+    unit, limits = scale_of(texts, [scores])
+    signs = [a.signed for a in texts.values()]
+    text = Text(list(texts), scores, tokens, unit, limits, signs, drawn=page.bars[0])
+    size = (max(page.width, text.width), page.height + text.height)
+    fig = plt.figure(figsize=size, layout="none")
+    page.draw(fig, overlay=True)
+    text.draw(fig, page.height)
+    return fig
+
+
+def check_pair(name: str, maps: dict, case: int, rank: int) -> None:
+    if not isinstance(maps, dict) or not maps:
+        raise TypeError(f"{name} must be a dict of label -> Attribution, as explain gives it")
+    check_number("case", case, 0, integer=True)
+    for label, a in maps.items():
+        if not isinstance(a, Attribution):
+            raise TypeError(f"{name}[{label!r}] must be an Attribution, got {type(a).__name__}")
+        if a.map.ndim != rank or (a.tokens is None) != (rank == 3):
+            side = "a picture" if rank == 3 else "a text"
+            raise ValueError(f"{name}[{label!r}] must be of {side}, got {tuple(a.map.shape)}")
+        if case >= len(a.map):
+            raise ValueError(f"case must be below {len(a.map)}, got {case}")
+
+
+def scale_of(maps: dict, values: list[np.ndarray]) -> tuple:
+    """The unit that Attributions share, and limits from 0 or below; None and None of several."""
+    units = {a.unit for a in maps.values()}
+    if len(units) > 1:
+        return None, None
+    low, high = common_limits(values, signed=False)
+    return units.pop(), (min(low, 0.0), max(high, 0.0))
 
 
 def scores_of(rows: dict, tokens: list[str]) -> np.ndarray:
@@ -374,9 +371,14 @@ def forest(lines: pd.DataFrame, *, xlabel: str, panel: str | None = None, colour
     groups = list(lines.groupby(panel, sort=False)) if panel else [("", lines)]
     labels = list(dict.fromkeys(lines.label))
     kinds = list(dict.fromkeys(lines[colour])) if colour else [None]
-    size = (2.6 * len(groups) + 0.8, 0.26 * len(labels) * max(1, 0.6 * len(kinds)) + 1.1)
-    fig, axes = plt.subplots(1, len(groups), figsize=size, sharey=True, squeeze=False)
-    for ax, (title, part) in zip(axes[0], groups):
+    lines = -(-len(groups) // 3)
+    columns = -(-len(groups) // lines)
+    high = 0.26 * len(labels) * max(1, 0.6 * len(kinds)) + 1.1
+    size = (min(PAGE, 2.6 * columns + 1.2), high * lines)
+    fig, axes = plt.subplots(lines, columns, figsize=size, sharey=True, squeeze=False)
+    for ax in axes.flat[len(groups) :]:
+        ax.remove()
+    for ax, (title, part) in zip(axes.flat, groups):
         for k, kind in enumerate(kinds):
             own = part if kind is None else part[part[colour] == kind]
             place = [labels.index(v) + 0.25 * (k - (len(kinds) - 1) / 2) for v in own.label]
@@ -409,64 +411,52 @@ def as_picture(encoder, x) -> PIL.Image.Image:
     return PIL.Image.fromarray(np.uint8(np.round(255 * pixels.transpose(1, 2, 0))))
 
 
-def mask_panels(masks, titles, *, unit="mask value", side: float = 1.3) -> Figure:
-    """Bare masks (n, H, W) in [0, 1] in one row, one colour bar."""
+def mask_panels(masks, titles, *, unit="mask value", side: float = PANEL) -> Figure:
+    """Bare masks (n, H, W) in [0, 1], one colour bar."""
     masks = [check_drawn(m, f"masks[{i}]") for i, m in enumerate(masks)]
     if not masks or len(masks) != len(titles):
         raise ValueError(f"titles must hold {len(masks)} titles, one a mask, got {len(titles)}")
     if any(m.min() < -ROUNDING or m.max() > 1 + ROUNDING for m in masks):
         raise ValueError("masks must lie in [0, 1]")
     check_positive(side=side)
-    fig, axes = plt.subplots(
-        1, len(masks), figsize=(side * len(masks) + 0.6, side + 0.4), squeeze=False
-    )
-    for ax, m, title in zip(axes[0], masks, titles):
-        image = ax.imshow(m, cmap="magma", vmin=0, vmax=1)
-        ax.set(xticks=[], yticks=[], title=title)
-    fig.colorbar(image, ax=axes, fraction=0.03, pad=0.01).set_label(unit)
-    return fig
+    cells = [(title, None, mask) for title, mask in zip(titles, masks)]
+    return panels([cells], unit=unit, limits=(0, 1), side=side)
 
 
 def show(fig: Figure, name: str, caption: str, alt: str) -> None:
-    """Show a figure with its caption, close it, and in a `make reproduce` run save it as
-    <name>.png in the profile's folder of figures."""
+    """Show a figure with its caption, an inch on SHOWN pixels, close it, and in a `make reproduce`
+    run save the same file as <name>.jpg or <name>.png in the profile's folder of figures."""
     from IPython.display import Image, Markdown, display
 
     if not isinstance(fig, Figure):
         raise TypeError(f"fig must be a matplotlib Figure, got {type(fig).__name__}")
     check_name(name)
-    data = small_png(fig)
+    kind = file_kind(fig)
+    data, width = file_of(fig, kind), round(SHOWN * min(PAGE, fig.get_size_inches()[0]))
     plt.close(fig)
     if folder := figures_folder():
-        (folder / f"{name}.png").write_bytes(data)
-        note(folder, name, kind="figure", caption=caption, alt=alt)
-    display(Image(data=data, alt=alt), Markdown(f"*{caption}*"))
+        file = folder / f"{name}.{ENDINGS[kind]}"
+        file.write_bytes(data)
+        note(folder, name, kind="figure", file=file.name, caption=caption, alt=alt)
+    display(Image(data=data, format=kind, width=width, alt=alt), Markdown(f"*{caption}*"))
 
 
-def small_png(fig: Figure) -> bytes:
-    """A PNG with a palette of 256 colours, dithered: less than half the size, so that notebooks
-    with photographs stay small.
+ENDINGS = {"jpeg": "jpg", "png": "png"}
 
-    The colours of maps are added when the palette is chosen: of the few strong ones in a figure it
-    would leave none.
-    """
-    full, small = io.BytesIO(), io.BytesIO()
-    fig.savefig(full, format="png", dpi=DPI)
-    image = PIL.Image.open(full).convert("RGB")
-    ramp = np.concatenate(
-        [plt.get_cmap(name)(np.linspace(0, 1, 64))[None, :, :3] for name in ("magma", "coolwarm")],
-        1,
-    )
-    strip = PIL.Image.fromarray(np.uint8(255 * ramp)).resize(
-        (image.width, image.height // 12), PIL.Image.Resampling.NEAREST
-    )
-    both = PIL.Image.new("RGB", (image.width, image.height + strip.height))
-    both.paste(image)
-    both.paste(strip, (0, image.height))
-    image.quantize(palette=both.quantize(256)).save(
-        small, format="png", optimize=True
-    )  # the second pass dithers
-    return small.getvalue()
+
+def file_kind(fig: Figure) -> str:
+    """JPEG where pictures or maps are drawn, whose files are several times smaller; PNG for lines,
+    dots and words. Both are shown by every program that shows notebooks, other than WebP."""
+    return "jpeg" if any(ax.images for ax in fig.axes) else "png"
+
+
+def file_of(fig: Figure, kind: str) -> bytes:
+    """In true colour. JPEG keeps the full resolution of colours (4:4:4)."""
+    drawn, data = io.BytesIO(), io.BytesIO()
+    fig.savefig(drawn, format="png", dpi=DPI, facecolor="white")
+    jpeg = dict(quality=QUALITY, subsampling=0, progressive=True) if kind == "jpeg" else {}
+    PIL.Image.open(drawn).convert("RGB").save(data, format=kind, optimize=True, **jpeg)
+    return data.getvalue()
 
 
 def show_table(table: pd.DataFrame, name: str, caption: str) -> None:
