@@ -1,10 +1,14 @@
 """Measure the models that the kit has trained and write their cards, xai_utils/models/trained/*.md.
 
+    XAI_DATA=FOLDER python -m tools.cards lit-lite0 --images FOLDER
+    XAI_DATA=FOLDER python -m tools.cards vit-photos --images FOLDER
     python -m tools.cards vit-stamps [--images FOLDER]
     python -m tools.cards strategies
     python -m tools.cards explainers [--images FOLDER]
 
-FOLDER is the one that the model was trained with, for its held-out part.
+For lit-lite0 and vit-photos XAI_DATA has Flickr8k and COCO, and --images names ImageNet pictures,
+each called by its class's wnid; for the others --images is the folder that the model was trained
+with, for its held-out part.
 """
 
 import argparse
@@ -27,6 +31,8 @@ from xai_utils.metrics import caption_ranks, deletion_auc, insertion_auc, knn_hi
 from xai_utils.models import load_model
 from xai_utils.models.embedded import TRAINED
 from xai_utils.models.strategies import NAMES, SHAPES, STRATEGIES
+
+from .photo_cards import CARDS, photo_card
 
 VIT = """# vit-stamps
 
@@ -333,12 +339,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", choices=["vit-stamps", "strategies", "explainers"])
+    parser.add_argument("name", choices=[*CARDS, "vit-stamps", "strategies", "explainers"])
     parser.add_argument("--images", type=Path)
     arguments = parser.parse_args()
+    if arguments.name in CARDS and arguments.images is None:
+        parser.error(f"the card of {arguments.name} needs --images")
     path = TRAINED / f"{arguments.name}.md"
     cards = {"vit-stamps": partial(vit_card, arguments.images), "strategies": strategies_card}
     cards["explainers"] = partial(explainers_card, arguments.images)
+    cards |= {name: partial(photo_card, name, arguments.images) for name in CARDS}
     path.write_text(cards[arguments.name]())
     print(path)
 
