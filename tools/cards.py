@@ -3,17 +3,16 @@
     XAI_DATA=FOLDER python -m tools.cards lit-lite0 --images FOLDER
     XAI_DATA=FOLDER python -m tools.cards vit-photos --images FOLDER
     python -m tools.cards vit-stamps [--images FOLDER]
-    python -m tools.cards strategies
+    python -m tools.cards strategies --images FOLDER
     python -m tools.cards explainers [--images FOLDER]
 
 For lit-lite0 and vit-photos XAI_DATA has Flickr8k and COCO, and --images names ImageNet pictures,
 each called by its class's wnid; for the others --images is the folder that the model was trained
-with, for its held-out part.
+with, for its held-out part. `strategies` also writes strategies.csv.
 """
 
 import argparse
 import json
-from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -24,15 +23,14 @@ from safetensors import safe_open
 
 from training.common import split_images
 from xai_utils.data import load_dataset
-from xai_utils.data.stamps import table
 from xai_utils.methods import aha, grad_cam, load_explainer, random_map
 from xai_utils.methods.explainers import Explainer
-from xai_utils.metrics import caption_ranks, deletion_auc, insertion_auc, knn_hits, mean_interval
+from xai_utils.metrics import caption_ranks, deletion_auc, insertion_auc, mean_interval
 from xai_utils.models import load_model
 from xai_utils.models.embedded import TRAINED
-from xai_utils.models.strategies import NAMES, SHAPES, STRATEGIES
 
-from .photo_cards import CARDS, photo_card
+from .photo_cards import CARDS, percent, photo_card
+from .strategies_card import strategies_card
 
 VIT = """# vit-stamps
 
@@ -66,47 +64,6 @@ intervals.
 It has seen {stamps} kinds of things by name. What it says of the rest it has from its teacher, and
 only as far as the pictures above carry; the novel stamps show how far that is. It is no replacement
 for CLIP: use it to see methods at work.
-"""
-
-STRATEGIES_CARD = """# vit-mini and resnet-mini, by training strategy
-
-Eight small image encoders that differ in how they were trained, for P-IBISA's Figures 2, 7, 8 and
-10: `load_model("vit-mini-dino")` and so on. `pretrained="random"` is the start that all of a shape
-share.
-
-- **Shapes**: vit-mini is vit-stamps at half its width: the first five stages of efficientnet-lite0,
-  frozen (they were trained on ImageNet **with labels**), 49 tokens and a class token, width 96, 3
-  heads, 12 blocks. resnet-mini is timm's ResNet with one basic block in each of its four stages and
-  half the channels, on pictures of 112 pixels; nothing in it was trained before.
-- **Training**: `python -m training.train_strategies`: the same start, the same pictures,
-  the same {views} views of each, the same number of steps. Supervised: cross-entropy over the
-  captions. DINO, Barlow Twins, SwAV: lightly's losses, no labels. Recipes: vit-mini `{vit}`;
-  resnet-mini `{resnet}`.
-- **Data**: one training stamp of tuxpaint-stamps-default on a texture, or on a crop of one of
-  {images} ImageNet pictures (without their labels). Never seen: the novel stamps and the test
-  scenes.
-- **Files**: eight of float16, {megabytes:.1f} MB in all.
-
-## What they know
-
-k-nearest-neighbour accuracy (k = 5, votes weighted by cosine, leave one out) over {n} scenes of one
-stamp each: which stamp is it? **Held out**: the novel stamps, which none of these encoders has
-seen. **Seen**: a third of the training stamps, in scenes that were not seen ({kinds} captions). 95
-% intervals over the scenes; always naming the commonest is right in {chance:.1f} % at
-most.
-
-{table}
-
-A row whose interval meets that of the untrained network has not learned to tell the stamps apart.
-Pictures of one stamp on changing grounds leave a label-free loss free to tell pictures apart by
-their grounds.
-
-## What they do not know
-
-A few minutes of training on a few thousand pictures is a thousandth of what the papers' encoders
-had, and the stem of vit-mini knows ImageNet's classes whatever came after it. They are for
-comparing strategies under one protocol; a number of theirs says little about the strategy at full
-size.
 """
 
 
@@ -151,11 +108,6 @@ def retrieval_table(models: dict) -> str:
     return "\n".join(lines)
 
 
-def percent(hits: torch.Tensor) -> str:
-    mean, low, high = mean_interval(100 * hits.double())
-    return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
-
-
 def agreement(model, files: list[Path]) -> str:
     """How far the student says what its teacher says, of pictures that the student has not seen."""
     if not files:
@@ -190,50 +142,6 @@ def vit_card(images: Path | None) -> str:
         retrieval=retrieval_table({"vit-stamps": model, "conse-lite0": load_model("conse-lite0")}),
         agreement=agreement(model, held_out),
         stamps=len({t.caption for s in load_dataset("stamps")[:] for t in s.things}),
-    )
-
-
-def known(encoder, samples) -> torch.Tensor:
-    """`knn_hits` of pictures of one stamp each, by their captions."""
-    embeddings = embed(encoder, [s.image for s in samples])
-    return knn_hits(embeddings, [s.things[0].caption for s in samples])
-
-
-def strategies_card() -> str:
-    n, one = 400, dict(seed=2, n=400, objects=1)
-    seen = [r["id"] for r in table() if not r["novel"]][
-        ::3
-    ]  # about as many as there are novel ones
-    sets = {
-        "novel": load_dataset("scenes", split="novel", **one)[:],
-        "seen": load_dataset("scenes", stamps=seen, **one)[:],
-    }
-    kinds = {
-        split: Counter(s.things[0].caption for s in samples) for split, samples in sets.items()
-    }
-    lines = ["| shape | strategy | held out, % | seen, % |", "|---|---|---|---|"]
-    for shape in SHAPES:
-        encoders = {"untrained": load_model(f"{shape}-dino", pretrained="random")}
-        encoders |= {strategy: load_model(f"{shape}-{strategy}") for strategy in STRATEGIES}
-        for strategy, encoder in encoders.items():
-            lines.append(
-                f"| {shape} | {strategy} |"
-                f" {' | '.join(percent(known(encoder, samples)) for samples in sets.values())} |"
-            )
-    recipes = []
-    for shape in SHAPES:
-        with safe_open(TRAINED / f"{shape}-dino.safetensors", "pt") as weights:
-            recipes.append(json.loads(weights.metadata()["recipe"]))
-    return STRATEGIES_CARD.format(
-        vit=json.dumps(recipes[0]),
-        resnet=json.dumps(recipes[1]),
-        images=recipes[0]["images"],
-        views=recipes[0]["views"],
-        n=n,
-        megabytes=sum((TRAINED / f"{name}.safetensors").stat().st_size for name in NAMES) / 1e6,
-        table="\n".join(lines),
-        chance=max(100 * max(k.values()) / n for k in kinds.values()),
-        kinds=", ".join(str(len(k)) for k in kinds.values()),
     )
 
 
@@ -342,11 +250,11 @@ def main() -> None:
     parser.add_argument("name", choices=[*CARDS, "vit-stamps", "strategies", "explainers"])
     parser.add_argument("--images", type=Path)
     arguments = parser.parse_args()
-    if arguments.name in CARDS and arguments.images is None:
+    if arguments.name in (*CARDS, "strategies") and arguments.images is None:
         parser.error(f"the card of {arguments.name} needs --images")
     path = TRAINED / f"{arguments.name}.md"
-    cards = {"vit-stamps": partial(vit_card, arguments.images), "strategies": strategies_card}
-    cards["explainers"] = partial(explainers_card, arguments.images)
+    cards = {"vit-stamps": vit_card, "strategies": strategies_card, "explainers": explainers_card}
+    cards = {name: partial(card, arguments.images) for name, card in cards.items()}
     cards |= {name: partial(photo_card, name, arguments.images) for name in CARDS}
     path.write_text(cards[arguments.name]())
     print(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torchvision.transforms import v2
 
 from xai_utils.data import lacks, load_dataset
@@ -42,6 +43,11 @@ def photographs(folder: Path | None) -> list[tuple[Dataset, int] | Path]:
     return pictures
 
 
+def opened(place: tuple[Dataset, int] | Path) -> Image.Image:
+    """A picture of `photographs`, in RGB."""
+    return rgb(place) if isinstance(place, Path) else place[0][place[1]].image
+
+
 class Crops(torch.utils.data.Dataset):
     """Photograph i: (VIEWS, 3, 224, 224), normalised; first all of it, then crops from the seed."""
 
@@ -52,8 +58,7 @@ class Crops(torch.utils.data.Dataset):
         return len(self.pictures)
 
     def __getitem__(self, i: int) -> torch.Tensor:
-        place = self.pictures[i]
-        picture = rgb(place) if isinstance(place, Path) else place[0][place[1]].image
+        picture = opened(self.pictures[i])
         views = [fit(picture, (SIDE, SIDE))]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(np.random.default_rng([PLACE, self.seed, i]).integers(2**62)))

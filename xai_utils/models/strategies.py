@@ -6,10 +6,13 @@ vit-mini     vit-stamps's shape at half its width: the first five stages of effi
 resnet-mini  timm's ResNet with one basic block a stage and half the channels, on pictures of 112
              pixels
 Each as "vit-mini-dino" and so on, trained by training/train_strategies.py from the same start on
-the same views (trained/strategies.md). Image encoders without a head.
+the same views (trained/strategies.md). Image encoders without a head. What they know of held-out
+photographs stands in trained/strategies.csv.
 """
 
+import csv
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from timm.models.resnet import BasicBlock, ResNet
@@ -17,18 +20,46 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from ..types import ImageEncoder
-from .embedded import fold_norms, lite0, trained, with_stem
+from .embedded import TRAINED, fold_norms, lite0, trained, with_stem
 from .vision import wrap_timm
 
 SHAPES = ("vit-mini", "resnet-mini")
 STRATEGIES = ("supervised", "dino", "barlow-twins", "swav")
 NAMES = tuple(f"{shape}-{strategy}" for shape in SHAPES for strategy in STRATEGIES)
+TIMES = 2  # as often right as the untrained network: an example of its strategy
 
 
 def parts_of(name: str) -> tuple[str, str]:
     """("vit-mini", "dino") of "vit-mini-dino"."""
     shape = next(s for s in SHAPES if name.startswith(s))
     return shape, name[len(shape) + 1 :]
+
+
+class Measured(NamedTuple):
+    """k-nearest-neighbour accuracies on held-out photographs, from 0 to 1: of the trained encoder
+    with the ends of its 95 % interval, and of the untrained network; n photographs."""
+
+    name: str
+    accuracy: float
+    untrained: float
+    low: float
+    high: float
+    n: int
+
+
+def measured() -> tuple[Measured, ...]:
+    """What `python -m tools.cards strategies` measured, a row for each of NAMES."""
+    with (TRAINED / "strategies.csv").open(newline="") as file:
+        return tuple(
+            Measured(row["name"], *(float(row[k]) for k in Measured._fields[1:-1]), int(row["n"]))
+            for row in csv.DictReader(file)
+        )
+
+
+def examples() -> tuple[str, ...]:
+    """The names of those encoders that may stand for their strategy: right at least TIMES as often
+    as the untrained network of their shape."""
+    return tuple(row.name for row in measured() if row.accuracy >= TIMES * row.untrained)
 
 
 def new_mini(shape: str) -> nn.Module:
