@@ -2,13 +2,16 @@
 
 Flickr8k's pictures for training and development and COCO's for training, where XAI_DATA has them,
 and those of a folder. What the kit's numbers are measured on is in none of them: Flickr8k's test
-pictures, COCO's val, ImageNet.
+pictures, COCO's val, ImageNet. Of the folder `parted` keeps another fifth away, for the trainings
+that ask for it.
 """
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torchvision.transforms import v2
 
 from xai_utils.data import lacks, load_dataset
@@ -42,6 +45,22 @@ def photographs(folder: Path | None) -> list[tuple[Dataset, int] | Path]:
     return pictures
 
 
+def parted(pictures: list) -> tuple[list, list[Path]]:
+    """(to train on, held out): of the folder's files, each in the folder of its category, every
+    fifth is held out, in an order that only categories and names decide."""
+
+    def order(place: Path) -> int:
+        name = f"{place.parent.name}/{place.name}"
+        return int(hashlib.sha256(name.encode()).hexdigest(), 16)
+
+    held_out = {p for p in pictures if isinstance(p, Path) and order(p) % 5 == 0}
+    return [p for p in pictures if p not in held_out], sorted(held_out, key=order)
+
+
+def opened(place: tuple[Dataset, int] | Path) -> Image.Image:
+    return rgb(place) if isinstance(place, Path) else place[0][place[1]].image
+
+
 class Crops(torch.utils.data.Dataset):
     """Photograph i: (VIEWS, 3, 224, 224), normalised; first all of it, then crops from the seed."""
 
@@ -52,13 +71,45 @@ class Crops(torch.utils.data.Dataset):
         return len(self.pictures)
 
     def __getitem__(self, i: int) -> torch.Tensor:
-        place = self.pictures[i]
-        picture = rgb(place) if isinstance(place, Path) else place[0][place[1]].image
+        picture = opened(self.pictures[i])
         views = [fit(picture, (SIDE, SIDE))]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(np.random.default_rng([PLACE, self.seed, i]).integers(2**62)))
             views += [crop(picture) for _ in range(VIEWS - 1)]
         return torch.stack([self.transform(view) for view in views])
+
+
+class Views(torch.utils.data.Dataset):
+    """One view of photograph i, (3, 224, 224) uint8: all of it for one in VIEWS, else a crop, as
+    the seed decides."""
+
+    def __init__(self, pictures: list, seed: int):
+        self.pictures, self.seed = pictures, seed
+
+    def __len__(self):
+        return len(self.pictures)
+
+    def __getitem__(self, i: int) -> torch.Tensor:
+        picture, rng = opened(self.pictures[i]), np.random.default_rng([PLACE, self.seed, i])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(rng.integers(2**62)))
+            whole = rng.integers(VIEWS) == 0
+            view = fit(picture, (SIDE, SIDE)) if whole else crop(picture)
+        return v2.functional.pil_to_tensor(view)
+
+
+def views(folder: Path, pictures: list, n: int, seed: int, workers: int) -> torch.Tensor:
+    """(n, 3, 224, 224) uint8: `Views` of n of the pictures, which the seed draws."""
+    drawn = np.random.default_rng([PLACE, seed]).permutation(len(pictures))[:n]
+    chosen = Views([pictures[i] for i in drawn], seed)
+
+    def make(rows: range) -> dict[str, np.ndarray]:
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.Subset(chosen, rows), 16, num_workers=workers
+        )
+        return dict(x=torch.cat(list(loader)).numpy())
+
+    return sharded(folder, len(chosen), make, ("x",))["x"]
 
 
 def features(folder: Path, pictures: list, seed: int, workers: int) -> torch.Tensor:
