@@ -42,10 +42,7 @@ def judged(encoder: ImageEncoder, x: Tensor, explainers: dict) -> dict[str, dict
 
 def table(scores: dict[str, dict[str, Tensor]]) -> str:
     """A row for each explainer and each difference of two."""
-    lines = [
-        f"| |{'|'.join(f' {metric} ' for metric in scores)}|",
-        "|---" * (1 + len(scores)) + "|",
-    ]
+    lines = [f"| explainer | {' | '.join(scores)} |", "|---" * (1 + len(scores)) + "|"]
     pairs = [("cells", "untrained"), ("fused", "untrained"), ("fused", "cells")]
     rows = {k: [of[k] for of in scores.values()] for k in ("untrained", *DECODERS)}
     rows |= {f"{a} less {b}": [of[a] - of[b] for of in scores.values()] for a, b in pairs}
