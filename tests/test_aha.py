@@ -9,11 +9,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from planted import SIDE, red_model, with_red_patch
 from reference.sinkhorn_loop import sinkhorn
-from safetensors.torch import load_file
 
 import xai_utils as xu
-from training import train_explainers
-from xai_utils.methods import aha, explainers, load_explainer, random_map, train_explainer
+from xai_utils.methods import aha, load_explainer, random_map, train_explainer
 from xai_utils.methods.aha import ranking_loss
 from xai_utils.methods.explainers import Explainer, standard
 from xai_utils.methods.soft_sort import levels, soft_sort, soft_topk
@@ -199,28 +197,3 @@ def test_the_shipped_explainers_draw_a_map_for_each_class(name):
     )
     assert not torch.allclose(a.map, b.map, atol=0.05)
     assert not torch.allclose(a.map[0], a.map[1], atol=0.5)
-
-
-def test_the_command_line_trains_and_goes_on(stamps, tmp_path, monkeypatch):
-    size = [
-        "--out",
-        str(tmp_path),
-        "--pictures",
-        "4",
-        "--workers",
-        "0",
-        "--steps",
-        "2",
-        "--batch",
-        "2",
-    ]
-    train_explainers.main([*size, "--only", "vit-stamps"])
-    with pytest.raises(SystemExit):  # another recipe in the same folder
-        train_explainers.main([*size, "--seed", "9"])
-    monkeypatch.setattr(
-        explainers, "trained", lambda name: load_file(tmp_path / f"{name}.safetensors")
-    )
-    monkeypatch.setattr(explainers, "TRAINED", tmp_path)
-    fresh = load_explainer("vit-stamps")
-    saved = torch.load(tmp_path / "vit-stamps" / "checkpoint.pt", weights_only=True)["module"]
-    assert all(torch.allclose(v, saved[k], atol=1e-3) for k, v in fresh.state_dict().items())

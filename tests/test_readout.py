@@ -74,7 +74,7 @@ def test_of_a_cnn_it_is_each_cell_in_turn():
 def test_aha_reads_the_patches_by_it():
     encoder = xu.wrap(small_vit())
     x, z = latent(encoder)
-    _, cells = Explainer(encoder, grid=4, width=8).read(x)
+    _, cells, _ = Explainer(encoder, grid=4, width=8).read(x)
     with torch.no_grad():
         wanted = read_tokens(encoder, z[:, 1:]).unflatten(1, (4, 3)).movedim(-1, 1)
     assert torch.equal(cells, wanted)

@@ -38,8 +38,8 @@ def folder(tmp_path_factory) -> Path:
     for kind in KINDS:
         (folder / kind).mkdir()
         names = [folder / kind / f"image_{i:04d}.png" for i in range(99)]
-        away = [name for name in names if ts.held_out(name, folder)]
-        seen = [name for name in names if not ts.held_out(name, folder)]
+        away = [name for name in names if photographs.held_out(name, folder)]
+        seen = [name for name in names if not photographs.held_out(name, folder)]
         for name in (*seen[:3], away[0]):
             drawn(rng, kind).save(name)
     drawn(rng, "disc").save(folder / "alone.png")
@@ -50,7 +50,7 @@ def folder(tmp_path_factory) -> Path:
 def places(folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(photographs, "SETS", ())
-        return ts.split_photographs(folder)
+        return photographs.parted(folder)
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +67,13 @@ def test_a_fifth_of_the_pictures_with_a_category_is_held_out_by_their_names(plac
     assert not set(kept) & set(held_out)
     assert ts.labels(kept, folder).tolist() == [-1, 0, 0, 0, 1, 1, 1]
     many = [folder / f"kind {i % 50}" / f"image_{i // 50:04d}.jpg" for i in range(2000)]
-    assert 340 < sum(ts.held_out(place, folder) for place in many) < 460
+    assert 340 < sum(photographs.held_out(place, folder) for place in many) < 460
     elsewhere = [Path("/elsewhere") / place.relative_to(folder) for place in many]
-    assert [ts.held_out(p, folder) for p in many] == [
-        ts.held_out(p, Path("/elsewhere")) for p in elsewhere
+    assert [photographs.held_out(p, folder) for p in many] == [
+        photographs.held_out(p, Path("/elsewhere")) for p in elsewhere
     ]
     alone = [folder / f"{i}.jpg" for i in range(50)]
-    assert not any(ts.held_out(place, folder) for place in [*alone, ("a data set", 0)])
+    assert not any(photographs.held_out(place, folder) for place in [*alone, ("a data set", 0)])
 
 
 def test_views_are_of_one_picture_and_the_same_again(data, places):

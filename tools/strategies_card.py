@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from training.train_strategies import category, split_photographs
+from training.photographs import category, parted
 from xai_utils.images import rgb
 from xai_utils.metrics import knn_hits, mean_interval
 from xai_utils.models import load_model
@@ -57,7 +57,7 @@ def table_of(found: dict[str, torch.Tensor]) -> str:
 
 def strategies_card(folder: Path) -> str:
     """The card; writes strategies.csv first. `folder` is the --images of the training."""
-    files = split_photographs(folder)[1]
+    files = parted(folder)[1]
     kinds = [category(file, folder) for file in files]
     recipes = [recipe_of(f"{shape}-dino") for shape in SHAPES]
     if len(files) != recipes[0]["held_out"]:

@@ -2,9 +2,11 @@
 
 Flickr8k's pictures for training and development and COCO's for training, where XAI_DATA has them,
 and those of a folder. What the kit's numbers are measured on is in none of them: Flickr8k's test
-pictures, COCO's val, ImageNet.
+pictures, COCO's val, ImageNet. Of the folder `parted` keeps another fifth away, for the trainings
+that ask for it.
 """
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +45,30 @@ def photographs(folder: Path | None) -> list[tuple[Dataset, int] | Path]:
     return pictures
 
 
+def category(place: tuple[Dataset, int] | Path, folder: Path | None) -> str | None:
+    """The sub-folder that a picture of the folder lies in (dalmatian/image_0001.jpg, as in
+    Caltech-101); None for all other pictures."""
+    inside = isinstance(place, Path) and place.parent != folder
+    return place.parent.name if inside else None
+
+
+def held_out(place: tuple[Dataset, int] | Path, folder: Path | None) -> bool:
+    """Of the pictures with a category a fifth, by a hash of category and file name."""
+    return category(place, folder) is not None and hashed(place) % 5 == 0
+
+
+def hashed(place: Path) -> int:
+    return int(hashlib.sha256(f"{place.parent.name}/{place.name}".encode()).hexdigest(), 16)
+
+
+def parted(folder: Path | None) -> tuple[list, list[Path]]:
+    """`photographs` as (to train on, held out), those in the order of their hashes."""
+    kept, away = [], []
+    for place in photographs(folder):
+        (away if held_out(place, folder) else kept).append(place)
+    return kept, sorted(away, key=hashed)
+
+
 def opened(place: tuple[Dataset, int] | Path) -> Image.Image:
     """A picture of `photographs`, in RGB."""
     return rgb(place) if isinstance(place, Path) else place[0][place[1]].image
@@ -64,6 +90,39 @@ class Crops(torch.utils.data.Dataset):
             torch.manual_seed(int(np.random.default_rng([PLACE, self.seed, i]).integers(2**62)))
             views += [crop(picture) for _ in range(VIEWS - 1)]
         return torch.stack([self.transform(view) for view in views])
+
+
+class Views(torch.utils.data.Dataset):
+    """One view of photograph i, (3, 224, 224) uint8: all of it for one in VIEWS, else a crop, as
+    the seed decides."""
+
+    def __init__(self, pictures: list, seed: int):
+        self.pictures, self.seed = pictures, seed
+
+    def __len__(self):
+        return len(self.pictures)
+
+    def __getitem__(self, i: int) -> torch.Tensor:
+        picture, rng = opened(self.pictures[i]), np.random.default_rng([PLACE, self.seed, i])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(rng.integers(2**62)))
+            whole = rng.integers(VIEWS) == 0
+            view = fit(picture, (SIDE, SIDE)) if whole else crop(picture)
+        return v2.functional.pil_to_tensor(view)
+
+
+def views(folder: Path, pictures: list, n: int, seed: int, workers: int) -> torch.Tensor:
+    """(n, 3, 224, 224) uint8: `Views` of n of the pictures, which the seed draws."""
+    drawn = np.random.default_rng([PLACE, seed]).permutation(len(pictures))[:n]
+    chosen = Views([pictures[i] for i in drawn], seed)
+
+    def make(rows: range) -> dict[str, np.ndarray]:
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.Subset(chosen, rows), 16, num_workers=workers
+        )
+        return dict(x=torch.cat(list(loader)).numpy())
+
+    return sharded(folder, len(chosen), make, ("x",))["x"]
 
 
 def features(folder: Path, pictures: list, seed: int, workers: int) -> torch.Tensor:

@@ -18,7 +18,6 @@ same number of steps and batches of the same size. The losses are lightly's (`pi
 """
 
 import copy
-import hashlib
 import json
 from pathlib import Path
 
@@ -34,7 +33,7 @@ from xai_utils.models.strategies import NAMES, SHAPES, new_mini, parts_of
 from xai_utils.models.training import loop
 
 from .common import arguments, one_recipe, sharded
-from .photographs import opened, photographs
+from .photographs import category, opened, parted
 
 VIEWS = 6  # of each photograph
 STEPS = {"vit-mini": 1200, "resnet-mini": 1800}  # the second has no trained stem to stand on
@@ -50,28 +49,6 @@ augment = v2.Compose(
         v2.RandomApply([v2.GaussianBlur(23, (0.1, 2.0))], 0.3),
     ]
 )
-
-
-def category(place, folder: Path) -> str | None:
-    """The sub-folder that a picture of the folder lies in; None for all other pictures."""
-    inside = isinstance(place, Path) and place.parent != folder
-    return place.parent.name if inside else None
-
-
-def held_out(place, folder: Path) -> bool:
-    """Of the pictures with a category a fifth, by a hash of category and file name."""
-    kind = category(place, folder)
-    if kind is None:
-        return False
-    return int(hashlib.sha256(f"{kind}/{place.name}".encode()).hexdigest(), 16) % 5 == 0
-
-
-def split_photographs(folder: Path) -> tuple[list, list[Path]]:
-    """(to train on, held out)."""
-    kept, away = [], []
-    for place in photographs(folder):
-        (away if held_out(place, folder) else kept).append(place)
-    return kept, away
 
 
 def labels(pictures: list, folder: Path) -> torch.Tensor:
@@ -271,7 +248,7 @@ def main(given: list[str] | None = None) -> None:
     a = parser.parse_args(given)  # steps 0: those of STEPS
     if a.images is None:
         parser.error("the categories need --images, a folder with a sub-folder for each")
-    pictures, away = split_photographs(a.images)
+    pictures, away = parted(a.images)
     label = labels(pictures, a.images)
     known = int((label >= 0).sum())
     if known < a.batch or label.max() < 1:

@@ -31,19 +31,22 @@ def ranking_loss(
     m      (B, S, G, G), soft masks of the first k cells, brought to pixels by bilinear
            interpolation
     other  I0, (B, 3, H, W)
-    Returns the loss (B,) and its gradient at m, found in portions of `chunk` masks.
+    Returns the loss (B,) and its gradient at m, found in portions of `chunk` masked pictures.
     """
     s, flat = m.shape[1], m.detach().flatten(0, 1)
     losses, grads = [], []
-    for rows in row_groups(encoder, len(x), s, chunk):
-        i, leaf = rows // s, flat[rows].requires_grad_()
+    for rows in row_groups(encoder, len(x), 2 * s, chunk):  # of each picture s ways out, s ways in
+        i, insert = rows // (2 * s), (rows // s % 2 == 1)[:, None, None, None]
+        leaf = flat[i * s + rows % s].requires_grad_()
         full = F.interpolate(leaf[:, None], size=x.shape[-2:], mode="bilinear")  # (r, 1, H, W)
-        loss = 0
-        for sign, start, end in ((1, x[i], other[i]), (-1, other[i], x[i])):
-            loss = loss + sign * match(encoder, encoder(torch.lerp(start, end, full)), targets[i])
-        grads.append(torch.autograd.grad(loss.sum(), leaf)[0] / s)
+        mixed = torch.lerp(x[i], other[i], torch.where(insert, 1 - full, full))
+        p = match(encoder, encoder(mixed), targets[i])
+        loss = torch.where(insert.flatten(), -p, p)
+        grads.append(torch.autograd.grad(loss.sum(), leaf)[0])
         losses.append(loss.detach())
-    return torch.cat(losses).unflatten(0, (-1, s)).mean(1), torch.cat(grads).view_as(m)
+    ways = (len(x), 2, s)
+    gradient = torch.cat(grads).unflatten(0, ways).sum(1) / s  # (B, S, G, G)
+    return torch.cat(losses).view(ways).sum(1).mean(1), gradient
 
 
 def train_explainer(
@@ -78,38 +81,46 @@ def train_explainer(
     check_seed(seed)
     check_folder("out", out)
     check_trainable(encoder, pictures, batch)
-    Path(out).mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         explainer = Explainer(encoder, grid=grid)
+    size = dict(steps=steps, batch=batch, lr=lr, seed=seed)
+    return taught(explainer, pictures, Path(out), size, s=s, tau=tau, noise=noise, chunk=chunk)
+
+
+def taught(
+    explainer: Explainer,
+    pictures: Tensor,
+    out: Path,
+    size: dict,
+    *,
+    s: int,
+    tau: float = TAU,
+    noise: float = 0.0,
+    chunk: int = 64,
+) -> Explainer:
+    """The explainer after `train_explainer`'s training; size: steps, batch, lr, seed."""
+    check_trainable(explainer.backbone, pictures, size["batch"])
+    out.mkdir(parents=True, exist_ok=True)
+    encoder, seed, side = explainer.backbone, size["seed"], (explainer.grid,) * 2
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (encoder.mean, encoder.std))
 
     def terms(rows, step):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         x = ((pictures[rows].float() / 255 - mean) / std).to(encoder.device)
+        latents, cells, z = explainer.read(x)
         with torch.no_grad():
-            p = probabilities(encoder.head(encoder(x))).cpu()
+            p = probabilities(encoder.head(encoder.split(encoder.depth).suffix(z))).cpu()
         classes = torch.multinomial(p.square(), 1, generator=generator)[:, 0].to(x.device)
-        k = levels(grid**2, s, 0.02 + 0.96 * float(torch.rand(1, generator=generator)))
-        m = soft_topk(explainer(x, classes), k, tau=tau, noise=noise, seed=seed * 1_000_003 + step)
+        k = levels(explainer.grid**2, s, 0.02 + 0.96 * float(torch.rand(1, generator=generator)))
+        a = explainer.draw(x, classes, latents, cells)
+        m = soft_topk(a, k, tau=tau, noise=noise, seed=seed * 1_000_003 + step)
         other = reference_image(encoder, x, REFERENCES[1:][step % 3])
-        loss, gradient = ranking_loss(
-            encoder, x, classes, m.unflatten(2, (grid, grid)), other, chunk
-        )
+        loss, gradient = ranking_loss(encoder, x, classes, m.unflatten(2, side), other, chunk)
         linear = (m * gradient.flatten(2)).sum() / len(rows)  # has the loss's gradient
         return dict(loss=loss.mean() + linear - linear.detach())
 
-    return loop(
-        Path(out),
-        explainer,
-        terms,
-        dict(loss=1.0),
-        n=len(pictures),
-        steps=steps,
-        batch=batch,
-        lr=lr,
-        seed=seed,
-    )
+    return loop(out, explainer, terms, dict(loss=1.0), n=len(pictures), **size)
 
 
 @method

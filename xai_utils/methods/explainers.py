@@ -26,27 +26,26 @@ class Explainer(nn.Module):
     def __init__(self, backbone: ImageEncoder, *, grid: int = 28, width: int = 48):
         super().__init__()
         self.backbone, self.grid = backbone, grid
-        latents, cells = self.read(torch.zeros(1, 3, *backbone.image_size, device=backbone.device))
-        self.into = nn.ModuleList(nn.Linear(z.shape[-1], width) for z in latents)
-        halve = [
-            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in ((3, 16), (16, 32), (32, width))
-        ]
-        self.see = nn.Sequential(halve[0], nn.GELU(), halve[1], nn.GELU(), halve[2])
-        self.scale_shift, self.query = (
-            nn.Linear(cells.shape[1], 2 * width),
-            nn.Linear(cells.shape[1], width),
-        )
-        self.mix = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, width, 3, padding=1)
-        )
+        x = torch.zeros(1, 3, *backbone.image_size, device=backbone.device)
+        latents, cells, _ = self.read(x)
+        self.build([z.shape[-1] for z in latents], cells.shape[1], width)
         for p in self.query.parameters():
             nn.init.zeros_(p)  # so that the evidence alone speaks before training
         self.to(backbone.device, memory_format=torch.channels_last)
 
+    def build(self, channels: list[int], dim: int, width: int) -> None:
+        """The layers that `learned` needs, for latents of so many channels and D = dim."""
+        self.into = nn.ModuleList(nn.Linear(c, width) for c in channels)
+        self.see = picture_layers(width)
+        self.scale_shift, self.query = nn.Linear(dim, 2 * width), nn.Linear(dim, width)
+        self.mix = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, width, 3, padding=1)
+        )
+
     @torch.no_grad()
-    def read(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Latents (B, h, w, C), every cell normalised over its channels; and the last cells' own
-        embeddings (B, D, h, w)."""
+    def read(self, x: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Latents (B, h, w, C), every cell normalised over its channels; the last cells' own
+        embeddings (B, D, h, w); and z, what the last block gives, as it is."""
         encoder, found = self.backbone, []
         wanted = {encoder.depth // 3, 2 * encoder.depth // 3, encoder.depth}
         z = encoder.split(0).prefix(x).to(encoder.dtype)
@@ -61,25 +60,40 @@ class Explainer(nn.Module):
                 found.append(F.layer_norm(cells.float(), cells.shape[-1:]))
         last = z if encoder.tokens is None else z[:, encoder.tokens[0] :]
         h = read_tokens(encoder, last)  # (B, h w, D)
-        return found, h.unflatten(1, cells.shape[1:3]).movedim(-1, 1)
+        return found, h.unflatten(1, cells.shape[1:3]).movedim(-1, 1), z
 
     def forward(self, x: Tensor, targets: Tensor) -> Tensor:
         """(B, 3, H, W) and (B,) classes or (B, D) embeddings -> (B, G G) scores of mean 0 and
         spread 1."""
-        side, (latents, cells) = (self.grid, self.grid), self.read(x)
+        return self.draw(x, targets, *self.read(x)[:2])
+
+    def draw(self, x: Tensor, targets: Tensor, latents: list[Tensor], cells: Tensor) -> Tensor:
+        """`forward` on what `read` has found."""
         direction = self.backbone.head.weight[targets] if targets.ndim == 1 else targets  # (B, D)
         evidence = standard(
             torch.einsum("bdhw,bd->bhw", cells, direction.to(cells)).flatten(1)
         ).view(len(x), 1, *cells.shape[2:])
-        direction = F.normalize(direction.to(x))
+        side, direction = (self.grid, self.grid), F.normalize(direction.to(x))
+        f = self.learned(x, latents, evidence, direction) * self.query(direction)[:, :, None, None]
+        evidence = F.interpolate(evidence, size=side, mode="bilinear")
+        return standard((f.sum(1) + evidence[:, 0]).flatten(1))
+
+    def learned(
+        self, x: Tensor, latents: list[Tensor], evidence: Tensor, direction: Tensor
+    ) -> Tensor:
+        """Features (B, width, G, G). evidence (B, 1, h, w), direction (B, D), of length 1."""
+        side = self.grid, self.grid
         scale, shift = self.scale_shift(direction)[:, :, None, None].chunk(2, 1)
         f = F.adaptive_avg_pool2d(self.see(x), side)
         for layer, z in zip(self.into, latents):
             f = f + F.interpolate(layer(z).movedim(-1, 1), size=side, mode="bilinear")
-        f = self.mix(F.gelu(f * (1 + scale) + shift)) * self.query(direction)[:, :, None, None]
-        return standard(
-            (f.sum(1) + F.interpolate(evidence, size=side, mode="bilinear")[:, 0]).flatten(1)
-        )
+        return self.mix(F.gelu(f * (1 + scale) + shift))
+
+
+def picture_layers(width: int) -> nn.Sequential:
+    """(B, 3, H, W) -> (B, width, H / 8, W / 8)."""
+    halve = [nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in ((3, 16), (16, 32), (32, width))]
+    return nn.Sequential(halve[0], nn.GELU(), halve[1], nn.GELU(), halve[2])
 
 
 def check_trainable(encoder, pictures, batch) -> None:
