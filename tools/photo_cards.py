@@ -157,16 +157,15 @@ sentences.
 - **Shape**: two linear maps (LiT, Zhai et al. 2022, keeps its image tower as it is; here both
   towers stay). Image: normalize(k conse(h) + W (h - mean) / std + b), h the 1,280 pooled numbers
   of efficientnet-lite0. Text: normalize(A (t - c) + a), t MiniLM's unit vector, c the mean of the
-  1,000
-  class prompts. With W = b = a = 0, k = 1 and A the identity it is conse-lite0, where training
-  begins. 640,000 weights; all layers before them are those of efficientnet-lite0 and MiniLM.
+  1,000 class prompts. With W = b = a = 0, k = 1 and A the identity it is conse-lite0, where
+  training begins. 640,000 weights; all layers before them are those of efficientnet-lite0 and
+  MiniLM.
 - **Training**: `XAI_DATA=FOLDER python -m training.train_lit --out build/lit-lite0 --images
-  FOLDER`.
-  Symmetric InfoNCE on pictures and captions; and, so that it goes on to know ImageNet's classes, KL
-  from efficientnet-lite0's softmax to the softmax over the class prompts, on photographs without
-  captions, half of whose embeddings are pushed towards one of the classes. The weights of the two
-  terms were chosen on Flickr8k's pictures for development and on categories of Caltech-101 that the
-  trials left out. Recipe of the file: `{recipe}`.
+  FOLDER`. Symmetric InfoNCE on pictures and captions; and, so that it goes on to know ImageNet's
+  classes, KL from efficientnet-lite0's softmax to the softmax over the class prompts, on
+  photographs without captions, half of whose embeddings are pushed towards one of the classes.
+  The weights of the two terms were chosen on Flickr8k's pictures for development and on
+  categories of Caltech-101 that the trials left out. Recipe of the file: `{recipe}`.
 - **Data**: 6,000 training pictures of Flickr8k with five captions each (Hodosh, Young and
   Hockenmaier 2013; pictures of Flickr users, for research and education only); without captions its
   1,000 pictures for development, 80 training pictures of COCO 2017 (Lin et al. 2014) and 2,376 of
