@@ -188,9 +188,8 @@ sentences.
 ## What it does not know
 
 Its captions are of people and dogs outdoors, as Flickr8k's are; of what those pictures do not show
-it knows what ImageNet's classes say. It reads a sentence as MiniLM does, whose vectors hardly know
-who does what to whom. The towers were not trained together: nothing before the last layer knows of
-texts.
+it knows what ImageNet's classes say. The towers were not trained together: nothing before
+the last layer knows of texts.
 """
 
 VIT_PHOTOS = """# vit-photos
@@ -230,8 +229,8 @@ an ImageNet classifier.
 
 What it says it has from its teachers, and only as far as the pictures above carry: it saw few of
 ImageNet's kinds. Its first six stages are a convolutional network's, so that a token has seen its
-neighbours before the first attention: maps of attention are coarser in what they can tell than
-those of a ViT on patches.
+neighbours before the first attention. M2IB's maps of it lie on things no better than random ones
+do.
 """
 
 CARDS = {"lit-lite0": LIT, "vit-photos": VIT_PHOTOS}

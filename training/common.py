@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
 from xai_utils.batching import progress
 
@@ -63,6 +64,24 @@ def arguments(doc: str, **defaults) -> argparse.ArgumentParser:
         help="processes that draw pictures",
     )
     return parser
+
+
+def with_features(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The command line with --features, a folder that several trainings may share."""
+    parser.add_argument(
+        "--features",
+        type=Path,
+        default=Path("build/photographs"),
+        help="folder for what efficientnet-lite0 makes of the photographs",
+    )
+    return parser
+
+
+def export(file: Path, weights: dict[str, torch.Tensor], recipe: dict) -> Path:
+    """The file, written as safetensors: the weights as float16, the recipe in its header."""
+    halves = {k: v.half().contiguous() for k, v in weights.items()}
+    save_file(halves, file, metadata=dict(recipe=json.dumps(recipe)))
+    return file
 
 
 def one_recipe(folder: Path, recipe: dict, parser: argparse.ArgumentParser) -> None:

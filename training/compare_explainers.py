@@ -17,12 +17,13 @@ from torch import Tensor
 
 from xai_utils.images import rgb
 from xai_utils.methods import aha
+from xai_utils.methods.aha import taught
 from xai_utils.metrics import deletion_auc, insertion_auc, mean_interval
 from xai_utils.types import ImageEncoder
 
 from .common import arguments, one_recipe
 from .photographs import parted, views
-from .train_explainers import DECODERS, PLANS, encoder_of, fresh, taught
+from .train_explainers import DECODERS, PLANS, encoder_of, fresh
 
 METRICS = {"deletion": deletion_auc, "insertion": insertion_auc}
 

@@ -9,12 +9,10 @@ variants vit-photos/s1 to s8 share one budget of passes and differ in S, the per
 vit-photos/noise is s2 with Gumbel noise.
 """
 
-import json
 from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors.torch import save_file
 
 from xai_utils.methods.aha import taught
 from xai_utils.methods.explainers import Explainer
@@ -22,7 +20,7 @@ from xai_utils.methods.fused import FusedExplainer
 from xai_utils.models import load_model
 from xai_utils.types import ImageEncoder
 
-from .common import arguments, one_recipe
+from .common import arguments, export, one_recipe
 from .photographs import parted, views
 
 DECODERS = {"cells": Explainer, "fused": FusedExplainer}
@@ -88,9 +86,7 @@ def main(given: list[str] | None = None) -> None:
         explainer = fresh(a.decoder, encoder_of(name), a.seed)
         taught(explainer, drawn, a.out / name, size, **given)
         file = a.out / f"aha-{name.replace('/', '-')}.safetensors"
-        weights = {k: v.half().contiguous() for k, v in explainer.state_dict().items()}
-        save_file(weights, file, metadata=dict(recipe=json.dumps(recipe)))
-        print(file, flush=True)
+        print(export(file, explainer.state_dict(), recipe), flush=True)
     losses(a.out, a.batch).to_csv(a.out / "explainers.csv", index=False)
 
 

@@ -11,13 +11,11 @@ training goes on from its last checkpoint. The constants were chosen on the capt
 pictures for development and on a fifth of FOLDER's categories, which those trials left out.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import nn
 
 from xai_utils.data import load_dataset
@@ -25,7 +23,8 @@ from xai_utils.models.embedded import class_embeddings, conse, efficientnet_lite
 from xai_utils.models.lit import LitImage, LitText
 from xai_utils.models.training import loop
 
-from .common import arguments, one_recipe, sharded
+from . import common
+from .common import arguments, one_recipe, sharded, with_features
 from .photographs import STAGES, features, photographs
 
 KEPT = 3.0  # how much the answer of efficientnet-lite0 counts beside the captions
@@ -131,20 +130,11 @@ def export(out: Path, model: Lit, recipe: dict) -> Path:
     """out/lit-lite0.safetensors, float16, with the recipe in its header."""
     weights = {f"image.{k}": v for k, v in model.image.state_dict().items()}
     weights |= {f"text.{k}": v for k, v in model.text.state_dict().items()}
-    path = out / "lit-lite0.safetensors"
-    weights = {k: v.half().contiguous() for k, v in weights.items()}
-    save_file(weights, path, metadata=dict(recipe=json.dumps(recipe)))
-    return path
+    return common.export(out / "lit-lite0.safetensors", weights, recipe)
 
 
 def main(given: list[str] | None = None) -> None:
-    parser = arguments(__doc__, steps=480, batch=500, lr=1e-3, seed=0)
-    parser.add_argument(
-        "--features",
-        type=Path,
-        default=Path("build/photographs"),
-        help="folder for what efficientnet-lite0 makes of the photographs",
-    )
+    parser = with_features(arguments(__doc__, steps=480, batch=500, lr=1e-3, seed=0))
     a = parser.parse_args(given)
     pictures = photographs(a.images)
     recipe = dict(pictures=len(pictures), steps=a.steps, batch=a.batch, lr=a.lr, seed=a.seed)

@@ -18,13 +18,11 @@ same number of steps and batches of the same size. The losses are lightly's (`pi
 """
 
 import copy
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import nn
 from torchvision.transforms import v2
 
@@ -32,6 +30,7 @@ from xai_utils.models.embedded import efficientnet_lite0, fold_norms
 from xai_utils.models.strategies import NAMES, SHAPES, new_mini, parts_of
 from xai_utils.models.training import loop
 
+from . import common
 from .common import arguments, one_recipe, sharded
 from .photographs import category, opened, parted
 
@@ -230,9 +229,7 @@ def export(out: Path, name: str, network: nn.Module, recipe: dict) -> Path:
     header."""
     network = copy.deepcopy(network).eval()
     fold_norms(network)
-    weights = {k: v.half().contiguous() for k, v in network.state_dict().items()}
-    save_file(weights, out / f"{name}.safetensors", metadata=dict(recipe=json.dumps(recipe)))
-    return out / f"{name}.safetensors"
+    return common.export(out / f"{name}.safetensors", network.state_dict(), recipe)
 
 
 def main(given: list[str] | None = None) -> None:

@@ -10,18 +10,17 @@ function matching). Features are computed once, in shards; the training goes on 
 checkpoint.
 """
 
-import json
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import nn
 
 from xai_utils.models.embedded import efficientnet_lite0, lit_image, new_vit_photos
 from xai_utils.models.training import loop
 
-from .common import arguments, one_recipe
+from . import common
+from .common import arguments, one_recipe, with_features
 from .photographs import STAGES, features, photographs
 
 TEMPERATURE = 1.5  # of the softmax over the 1000 classes
@@ -139,20 +138,11 @@ def export(out: Path, student: Student, recipe: dict) -> Path:
     is left out."""
     weights = {f"vit.{k}": v for k, v in student.vit.state_dict().items()}
     weights |= {f"classifier.{k}": v for k, v in student.classifier.state_dict().items()}
-    path = out / "vit-photos.safetensors"
-    weights = {k: v.half().contiguous() for k, v in weights.items()}
-    save_file(weights, path, metadata=dict(recipe=json.dumps(recipe)))
-    return path
+    return common.export(out / "vit-photos.safetensors", weights, recipe)
 
 
 def main(given: list[str] | None = None) -> None:
-    parser = arguments(__doc__, steps=4000, batch=96, lr=1.5e-3, muon=0.03, seed=0)
-    parser.add_argument(
-        "--features",
-        type=Path,
-        default=Path("build/photographs"),
-        help="folder for what efficientnet-lite0 makes of the photographs",
-    )
+    parser = with_features(arguments(__doc__, steps=4000, batch=96, lr=1.5e-3, muon=0.03, seed=0))
     a = parser.parse_args(given)
     pictures = photographs(a.images)
     size = dict(steps=a.steps, batch=a.batch, lr=a.lr, muon=a.muon, seed=a.seed)

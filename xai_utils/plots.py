@@ -371,11 +371,11 @@ def forest(lines: pd.DataFrame, *, xlabel: str, panel: str | None = None, colour
     groups = list(lines.groupby(panel, sort=False)) if panel else [("", lines)]
     labels = list(dict.fromkeys(lines.label))
     kinds = list(dict.fromkeys(lines[colour])) if colour else [None]
-    lines = -(-len(groups) // 3)
-    columns = -(-len(groups) // lines)
+    down = -(-len(groups) // 3)
+    columns = -(-len(groups) // down)
     high = 0.26 * len(labels) * max(1, 0.6 * len(kinds)) + 1.1
-    size = (min(PAGE, 2.6 * columns + 1.2), high * lines)
-    fig, axes = plt.subplots(lines, columns, figsize=size, sharey=True, squeeze=False)
+    size = (min(PAGE, 2.6 * columns + 1.2), high * down)
+    fig, axes = plt.subplots(down, columns, figsize=size, sharey=True, squeeze=False)
     for ax in axes.flat[len(groups) :]:
         ax.remove()
     for ax, (title, part) in zip(axes.flat, groups):
@@ -445,8 +445,7 @@ ENDINGS = {"jpeg": "jpg", "png": "png"}
 
 
 def file_kind(fig: Figure) -> str:
-    """JPEG where pictures or maps are drawn, whose files are several times smaller; PNG for lines,
-    dots and words. Both are shown by every program that shows notebooks, other than WebP."""
+    """JPEG where pictures or maps are drawn, PNG for lines, dots and words."""
     return "jpeg" if any(ax.images for ax in fig.axes) else "png"
 
 
