@@ -1,4 +1,4 @@
-"""Natural scenes and copies: exact masks, areas, places, and the grounds that they stand on."""
+"""Scenes and copies: exact masks, areas, places, and the grounds that they stand on."""
 
 import hashlib
 import sys
@@ -12,22 +12,13 @@ from xai_utils.data import composed as composing
 from xai_utils.data.scenes import COVERED
 from xai_utils.data.stamps import SIDE, SPLITS, table
 
-STAMPS = "064a808632da2324"  # the prepared stamps of the version that HASHES were taken with
-HASHES = {
-    ("scenes", "test", 0, None): ["e739ee6a4d569bfc", "f70d053e29aa15ec", "54ba4d86b3bee2a4"],
-    ("scenes", "train", 3, 2): ["48fdb430e07e4011", "c51d3bc2e78883bc", "f4d37f8ee7ac7413"],
-    ("scenes", "novel", 1, 4): ["c32f3b056c36a08e", "efea1ce16b7f9e4c", "5d7a1e37b1032949"],
-    ("copies", "test", 3, None): ["734afa9e1d680c71", "55ade9af049f6766", "a9ff6604d8caf743"],
-    ("copies", "novel", 0, 4): ["76faf4f8db746a62", "0c0dd32177592455", "dba528aae5ee3ba7"],
-}
-
 
 @pytest.fixture(scope="module")
 def natural(stamps):
     """Datasets on the grounds, by the arguments of load_dataset."""
-    if missing := lacks("scenes", natural=True):
+    if missing := lacks("scenes"):
         pytest.skip(missing)
-    return lambda name="scenes", **options: load_dataset(name, natural=True, **options)
+    return lambda name="scenes", **options: load_dataset(name, **options)
 
 
 def digest(sample) -> str:
@@ -35,18 +26,6 @@ def digest(sample) -> str:
     for thing in sample.things:
         found.update(np.packbits(thing.mask).tobytes())
     return found.hexdigest()[:16]
-
-
-def test_scenes_on_textures_are_what_they_were(stamps):
-    manifest = table()[0]["file"].parent / "MANIFEST.json"
-    if hashlib.sha256(manifest.read_bytes()).hexdigest()[:16] != STAMPS:
-        pytest.skip("another version of the stamps")
-    for (name, split, seed, objects), wanted in HASHES.items():
-        shown = load_dataset(name, split=split, seed=seed, objects=objects, n=3)
-        assert [digest(sample) for sample in shown] == wanted
-        assert digest(load_dataset(name, split=split, seed=seed, natural=False)[0]) == digest(
-            load_dataset(name, split=split, seed=seed)[0]
-        )
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -166,17 +145,6 @@ def test_copies_that_lack_room_become_smaller(natural):
     assert all(thing.mask.mean() < 0.08 for thing in shown.things)
 
 
-@pytest.mark.parametrize("value", [None, 1, "yes"])
-def test_natural_is_a_flag(stamps, value):
-    for name in ("scenes", "copies"):
-        with pytest.raises(ValueError, match="natural must be True or False"):
-            load_dataset(name, natural=value)
-    with pytest.raises(ValueError, match="natural must be True or False"):
-        lacks("scenes", natural=value)
-    with pytest.raises(ValueError, match="photos takes no natural"):
-        load_dataset("photos", natural=True)
-
-
 @pytest.fixture
 def no_grounds(stamps, tmp_path, monkeypatch):
     """No prepared grounds and no way to fetch them, and an empty folder; the stamps are there."""
@@ -198,19 +166,18 @@ def no_grounds(stamps, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["scenes", "copies"])
-def test_without_grounds_natural_scenes_say_what_to_do(no_grounds, monkeypatch, name):
-    wanted = "no apt-get here to fetch lomiri.*scenes on textures work without.*XAI_WALLPAPERS"
+def test_without_grounds_scenes_say_what_to_do(no_grounds, monkeypatch, name):
+    wanted = "no apt-get here to fetch lomiri.*photos and stamps work without.*XAI_WALLPAPERS"
     with pytest.raises(DataMissing, match=wanted):
-        load_dataset(name, natural=True)
-    assert "XAI_WALLPAPERS" in lacks(name, natural=True)
-    assert lacks(name) == lacks("stamps", natural=True) == ""
-    assert load_dataset(name, n=1)[0].things
+        load_dataset(name)
+    assert "XAI_WALLPAPERS" in lacks(name)
+    assert lacks("stamps") == ""
     monkeypatch.setenv("XAI_WALLPAPERS", str(no_grounds / "empty"))
-    assert "to fetch tuxpaint-data" in lacks(name, natural=True)
+    assert "to fetch tuxpaint-data" in lacks(name)
     monkeypatch.setenv("XAI_TEMPLATES", str(no_grounds / "empty"))
-    assert "XAI_WALLPAPERS must name the unpacked lomiri" in lacks(name, natural=True)
+    assert "XAI_WALLPAPERS must name the unpacked lomiri" in lacks(name)
     monkeypatch.setenv("XAI_TEMPLATES", str(no_grounds / "nothing"))
-    assert "neither a folder nor a .deb file" in lacks(name, natural=True)
+    assert "neither a folder nor a .deb file" in lacks(name)
 
 
 def test_grounds_are_made_from_folders_that_the_variables_name(no_grounds, monkeypatch):

@@ -122,9 +122,9 @@ def prepare() -> None:
     except DataMissing as error:
         print(f"data: {photos} photos only. {error}")
     try:
-        print(f"data: {len(grounds.parts())} grounds for natural scenes")
+        print(f"data: {len(grounds.parts())} grounds for scenes")
     except DataMissing as error:
-        print(f"data: no natural scenes. {error}")
+        print(f"data: no scenes. {error}")
 
 
 def run_notebook(source: Path, target: Path, profile: str, given: dict) -> None:

@@ -11,16 +11,19 @@ training goes on from its last checkpoint. Both can be killed.
 
 import json
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageFilter
 from safetensors.torch import save_file
 
-from xai_utils.data.scenes import compose
-from xai_utils.data.stamps import SIDE, paste, table
+from xai_utils.data.photos import photos
+from xai_utils.data.samples import Thing
+from xai_utils.data.scenes import COVERED
+from xai_utils.data.stamps import SIDE, table
 from xai_utils.images import fit
 from xai_utils.models.embedded import (
     TEMPERATURE,
@@ -34,6 +37,12 @@ from xai_utils.models.training import loop
 from .common import arguments, one_recipe, sharded, split_images
 
 PICTURE = 1_000_003  # keeps this script's random numbers apart from those of the data sets
+SCALE = {
+    1: (0.45, 0.7),
+    2: (0.38, 0.5),
+    3: (0.32, 0.42),
+    4: (0.28, 0.38),
+}  # of the side, by number of stamps
 
 
 class Pictures(torch.utils.data.Dataset):
@@ -211,6 +220,81 @@ def export(out: Path, student: Student, recipe: dict) -> Path:
         metadata=dict(recipe=json.dumps(recipe)),
     )
     return path
+
+
+def compose(rows: list[dict], k: int, rng: np.random.Generator) -> tuple[Image.Image, list[Thing]]:
+    image, things, free = plain_ground(rng), [], np.ones((SIDE, SIDE), bool)
+    while len(things) < k:
+        row = rows[rng.integers(len(rows))]
+        if row["caption"] in [t.caption for t in things]:
+            continue
+        image, thing = paste(image, row, rng, SCALE[k], free)
+        free &= ~thing.mask
+        seen = [Thing(t.caption, t.box, t.mask & ~thing.mask) for t in things]
+        if any(new.mask.sum() < (1 - COVERED) * old.mask.sum() for new, old in zip(seen, things)):
+            return image, []
+        things = [*seen, thing]
+    return image, things
+
+
+def plain_ground(rng: np.random.Generator) -> Image.Image:
+    """A crop of a texture, tinted, or of a photograph, blurred beyond recognition."""
+    if rng.random() < 0.6:
+        texture = textures()[rng.integers(3)]
+        left, top = rng.integers(0, texture.width - SIDE, 2)
+        crop = (
+            np.asarray(texture.crop((left, top, left + SIDE, top + SIDE)), float)[..., None] / 255
+        )
+        return Image.fromarray(np.uint8(255 * (crop * rng.uniform(0.6, 1, 3)).clip(0, 1)))
+    photo = photo_grounds()[rng.integers(len(photo_grounds()))]
+    left, top = rng.integers(0, photo.width - SIDE + 1), rng.integers(0, photo.height - SIDE + 1)
+    return photo.crop((left, top, left + SIDE, top + SIDE))
+
+
+@cache
+def textures() -> list[Image.Image]:
+    folder = Path(find_spec("skimage").submodule_search_locations[0]) / "data"
+    return [
+        Image.open(folder / f"{name}.png").convert("L") for name in ("grass", "gravel", "brick")
+    ]
+
+
+@cache
+def photo_grounds() -> list[Image.Image]:
+    return [s.image.filter(ImageFilter.GaussianBlur(16)) for s in photos("test", 0, 9)]
+
+
+def paste(
+    ground: Image.Image, row: dict, rng: np.random.Generator, scale: tuple[float, float], free=None
+):
+    """Put a stamp on `ground`, its longer side between scale[0] and scale[1] of the ground's
+    shorter one.
+
+    free  (H, W) bool, where it may lie; 20 places are tried and the one with the most free pixels
+          is taken
+    """
+    stamp = Image.open(row["file"])
+    side = rng.uniform(*scale) * min(ground.size)
+    stamp = stamp.resize(
+        [max(1, round(s * side / max(stamp.size))) for s in stamp.size], Image.Resampling.LANCZOS
+    )
+    alpha = np.array(stamp)[..., 3] >= 128  # (h, w)
+    places = [
+        (
+            int(rng.integers(ground.width - stamp.width + 1)),
+            int(rng.integers(ground.height - stamp.height + 1)),
+        )
+        for _ in range(20)
+    ]
+    if free is not None:
+        places.sort(
+            key=lambda p: -free[p[1] : p[1] + stamp.height, p[0] : p[0] + stamp.width][alpha].sum()
+        )
+    left, top = places[0]
+    ground.paste(stamp, (left, top), stamp)
+    mask = np.zeros(ground.size[::-1], bool)
+    mask[top : top + stamp.height, left : left + stamp.width] = alpha
+    return ground, Thing(row["caption"], (left, top, left + stamp.width, top + stamp.height), mask)
 
 
 def main(given: list[str] | None = None) -> None:

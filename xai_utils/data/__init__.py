@@ -1,7 +1,7 @@
 """`load_dataset`: photos, stamps and scenes, made from what package registries carry, and the data
 sets of the papers, read from XAI_DATA."""
 
-from ..checks import check_choice, check_counts, check_flag, check_seed
+from ..checks import check_choice, check_counts, check_seed
 from . import grounds, photos, scenes, stamps
 from .cc3m import CC3M
 from .coco import COCO
@@ -76,7 +76,7 @@ def load_dataset(
 
     name   the kit's own: "photos" (9, and 24 more of Debian's package opencv-doc where it can be
            had; test only), "stamps" (single things on grey), "scenes" (1 to 4 of them on a
-           texture), "copies" (one of them two or three times); or a data set of the papers:
+           photograph), "copies" (one of them two or three times); or a data set of the papers:
            "flickr8k", ... (`DATASETS` has all, docs/papers.md what each must look like).
            "flickr8k/train" is short for its split "train"
     split  None: the set's first. Of the kit's own "test" and "train": the same stamps in different
@@ -86,9 +86,8 @@ def load_dataset(
     n      how many at most; None: all (100 scenes or copies). Of a paper's set, fewer are the
            beginning of more
     root   the folder that holds the set's folder, or that folder itself; None: `XAI_DATA`
-    scenes and copies also take `objects` (how many in each, None: mixed), `stamps` (ids to draw
-    from) and `natural` (on photographs instead of textures, False); the papers' sets take
-    `captions`: "first", "seeded" or "all" of those of a picture.
+    scenes and copies also take `objects` (how many in each, None: mixed) and `stamps` (ids to draw
+    from); the papers' sets take `captions`: "first", "seeded" or "all" of those of a picture.
     Raises ValueError or TypeError for an argument that is none of these; DataMissing where stamps,
     grounds or the files of a set cannot be had, with what was looked for, where it is distributed
     and its terms. A picture is opened when its sample is asked for; one that cannot be read raises
@@ -103,9 +102,7 @@ def load_dataset(
         check_options(name, options, ("captions",))
         return load(SOURCES[name], split, n, seed, root, **options)
     check_choice("split", "test" if split is None else split, SPLITS)
-    check_options(
-        name, options, ("objects", "stamps", "natural") if name in ("scenes", "copies") else ()
-    )
+    check_options(name, options, ("objects", "stamps") if name in ("scenes", "copies") else ())
     if root is not None:
         raise ValueError(f"{name} takes no root: it is the kit's own")
     return EMBEDDED[name](split or "test", seed, n, **options)
@@ -128,13 +125,9 @@ def check_options(name: str, options: dict, known: tuple[str, ...]) -> None:
         raise ValueError(f"{name} takes no {', '.join(unknown)}")
 
 
-def lacks(name: str, root=None, *, natural: bool = False) -> str:
+def lacks(name: str, root=None) -> str:
     """What `load_dataset(name, root=root)` misses, in one sentence with where it is distributed and
-    under which terms; "" where its files are there. Nothing is read.
-
-    natural  whether scenes and copies are asked for with `natural`
-    """
-    check_flag("natural", natural)
+    under which terms; "" where its files are there. Nothing is read."""
     name, split = name_and_split(name, None)
     try:
         if name in SOURCES:
@@ -142,7 +135,7 @@ def lacks(name: str, root=None, *, natural: bool = False) -> str:
             source.find(source.folder(root), source.split(split))
         elif name != "photos":
             stamps.table()
-            if natural and name != "stamps":
+            if name != "stamps":
                 grounds.parts()
     except DataMissing as error:
         return str(error)

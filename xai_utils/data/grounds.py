@@ -1,4 +1,4 @@
-"""Grounds for natural scenes: photographs of meadows, mountains, rocks, water, floors and a wall,
+"""Grounds for scenes: photographs of meadows, mountains, rocks, water, floors and a wall,
 in which no thing stands.
 
 They are parts of the wallpapers and of the painting templates that two of Debian's packages hold.
@@ -79,7 +79,7 @@ def build(folder: Path) -> None:
                 package,
                 variable,
                 Path(scratch) / package,
-                "scenes on textures work without; for natural ones",
+                "photos and stamps work without; for scenes",
             )
             for package, variable in (WALLPAPERS, TEMPLATES)
         }
