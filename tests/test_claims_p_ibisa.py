@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from claim_cases import N, call, check, contest, every, rows, spread
 
+from xai_utils.models.strategies import Measured
 from xai_utils.papers import FAILS, HOLDS, OPEN, UNTESTABLE, claims, verdict
 from xai_utils.papers.claims.p_ibisa import CAPTION_SCORES
 
@@ -93,21 +94,20 @@ def level(gap: float, spent=(16, 16)):
 CASES["p-ibisa-08"] = {HOLDS: level(0.0), FAILS: level(0.1), OPEN: level(0.03)}
 
 
-def on_the_object(own: float, knowing: bool):
+def on_the_object(own: float, right: float):
     others = {"centred-gaussian": 0.0, "p-ibisa-untrained": 0.0}
     table = rows({"energy-in-mask": {"p-ibisa": own} | others})
     blind = rows({"energy-in-mask": {"p-ibisa": -1.0} | others}, model="blind")
-    nothing, much = np.tile([1.0, 0.0, 0.0, 0.0], N // 4), np.tile([1.0, 1.0, 1.0, 0.0], N // 4)
-    hits = {"m": (much if knowing else nothing, nothing), "blind": (nothing, nothing)}
-    return call(pd.concat([table, blind]), hits)
+    known = [Measured(name, a, 0.25, 0, 1, N) for name, a in (("m", right), ("blind", 0.49))]
+    return call(pd.concat([table, blind]), known)
 
 
 for of_encoders in ("p-ibisa-09", "p-ibisa-10"):
     CASES[of_encoders] = {
-        HOLDS: on_the_object(1.0, True),
-        FAILS: on_the_object(-1.0, True),
-        OPEN: on_the_object(0.0, True),
-        UNTESTABLE: on_the_object(1.0, False),
+        HOLDS: on_the_object(1.0, 0.5),
+        FAILS: on_the_object(-1.0, 0.5),
+        OPEN: on_the_object(0.0, 0.5),
+        UNTESTABLE: on_the_object(1.0, 0.4),
     }
 
 
@@ -286,15 +286,19 @@ def test_08_wants_equal_passes():
         verdict("p-ibisa-08", table)
 
 
-def test_09_leaves_out_encoders_that_know_nothing_and_says_what_they_know():
-    (table, hits), _ = on_the_object(1.0, True)
-    found = verdict("p-ibisa-09", table, hits)
+def test_09_leaves_out_encoders_that_are_not_twice_as_good_as_untrained():
+    (table, known), _ = on_the_object(1.0, 0.5)
+    found = verdict("p-ibisa-09", table, known)
     assert set(found.evidence.model) == {"m"}
-    assert "blind 25.0% (25.0% untrained)" in found.why
-    (table, hits), _ = on_the_object(1.0, False)
-    assert "m 25.0% (25.0% untrained)" in verdict("p-ibisa-10", table, hits).why
-    with pytest.raises(ValueError, match="hits lacks blind"):
-        verdict("p-ibisa-09", table, {"m": hits["m"]})
+    assert "left out" in found.why and "blind 49% (untrained 25%)" in found.why
+    shown = table[table.model == "m"]  # what is left out needs no rows
+    assert verdict("p-ibisa-09", shown, known).why == found.why
+    assert "left out" not in verdict("p-ibisa-09", shown, known[:1]).why
+    with pytest.raises(ValueError, match="the table lacks m"):
+        verdict("p-ibisa-09", table[table.model == "blind"], known)
+    (table, known), _ = on_the_object(1.0, 0.4)
+    found = verdict("p-ibisa-10", table[:0], known)
+    assert found.outcome == UNTESTABLE and "m 40% (untrained 25%), blind 49%" in found.why
 
 
 def test_14_ignores_the_side_on_which_the_paper_loses():

@@ -46,6 +46,12 @@ class Measured(NamedTuple):
     high: float
     n: int
 
+    @property
+    def example(self) -> bool:
+        """Whether it may stand for its strategy: right at least TIMES as often as the untrained
+        network of its shape."""
+        return self.accuracy >= TIMES * self.untrained
+
 
 def measured() -> tuple[Measured, ...]:
     """What `python -m tools.cards strategies` measured, a row for each of NAMES."""
@@ -57,9 +63,8 @@ def measured() -> tuple[Measured, ...]:
 
 
 def examples() -> tuple[str, ...]:
-    """The names of those encoders that may stand for their strategy: right at least TIMES as often
-    as the untrained network of their shape."""
-    return tuple(row.name for row in measured() if row.accuracy >= TIMES * row.untrained)
+    """The names of those encoders that may stand for their strategy."""
+    return tuple(row.name for row in measured() if row.example)
 
 
 def new_mini(shape: str) -> nn.Module:

@@ -6,14 +6,13 @@ The first sentence of a docstring says what decides the claim.
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from ...models.strategies import Measured
 from ...stats import jackknife
 from ..statistics import (
-    UNTESTABLE,
     Verdict,
     by_rule,
     compared,
@@ -131,47 +130,44 @@ def p_ibisa_08(table: pd.DataFrame) -> Verdict:
     return by_rule("p-ibisa-08", both, rule)
 
 
-def p_ibisa_09(table: pd.DataFrame, hits: dict) -> Verdict:
+def p_ibisa_09(table: pd.DataFrame, known: Sequence[Measured]) -> Verdict:
     """The share of the map on the object lies above that of a centred Gaussian and above that of
-    the same network untrained, for every encoder that knows something: whose k-nearest-neighbour
-    accuracy is certainly above that of the same network untrained. Where none does, the claim
-    cannot be tested.
+    the same network untrained, for every encoder that may stand for its strategy: right at least
+    twice as often as the same network untrained on photographs that it has not seen. Where none
+    may, the claim cannot be tested.
 
-    table  energy-in-mask of "p-ibisa", "centred-gaussian" and "p-ibisa-untrained"
-    hits   model -> (trained, untrained), each (n,): 1 for a picture whose nearest ones vote for
-           its kind, 0 for others (`knn_hits`)
+    table  energy-in-mask of "p-ibisa", "centred-gaussian" and "p-ibisa-untrained"; encoders that
+           may not stand for their strategy need no rows
+    known  what was measured of every encoder that the claim asks about (`strategies.measured`)
     """
-    return by_those_who_know("p-ibisa-09", table, hits)
+    return by_examples("p-ibisa-09", table, known)
 
 
-def p_ibisa_10(table: pd.DataFrame, hits: dict) -> Verdict:
+def p_ibisa_10(table: pd.DataFrame, known: Sequence[Measured]) -> Verdict:
     """The share of the map on the object lies above that of a centred Gaussian and above that of
-    the same CNN untrained, for every CNN trained without labels that knows something, as in
-    `p_ibisa_09`; where none does, the claim cannot be tested.
+    the same CNN untrained, for every CNN trained without labels that may stand for its strategy, as
+    in `p_ibisa_09`; where none may, the claim cannot be tested.
 
-    table, hits  as in `p_ibisa_09`, of CNNs that were trained without labels alone
+    table, known  as in `p_ibisa_09`, of CNNs that were trained without labels alone
     """
-    return by_those_who_know("p-ibisa-10", table, hits)
+    return by_examples("p-ibisa-10", table, known)
 
 
-def by_those_who_know(claim: str, table: pd.DataFrame, hits: dict) -> Verdict:
-    models = list(dict.fromkeys(table.model))
-    if missing := set(models) - set(hits):
-        raise ValueError(f"{claim}: hits lacks {', '.join(sorted(missing))}")
-    lines, told = {}, {}
-    for name in models:
-        trained, untrained = (np.asarray(v, float) for v in hits[name])
-        what = {"comparison": f"k-NN hits of {name}, trained - untrained"}
-        lines[name] = compared(what, trained - untrained, ">", among=(-1.0, 0.0, 1.0))
-        told[name] = f"{name} {trained.mean():.1%} ({untrained.mean():.1%} untrained)"
-    blind = [name for name in models if not lines[name]["holds"]]
-    left_out = ", ".join(told[name] for name in blind)
-    if len(blind) == len(models):
-        why = f"no encoder has learned to tell the things apart, k-NN accuracy: {left_out}"
-        return replace(judge(claim, list(lines.values())), outcome=UNTESTABLE, why=why)
-    remark = f"; left out, as k-NN finds nothing learned: {left_out}" if blind else ""
+def by_examples(claim: str, table: pd.DataFrame, known: Sequence[Measured]) -> Verdict:
+    shown = [row.name for row in known if row.example]
+    if missing := set(shown) - set(table.model):
+        raise ValueError(f"{claim}: the table lacks {', '.join(sorted(missing))}")
+    left_out = ", ".join(
+        f"{row.name} {row.accuracy:.0%} (untrained {row.untrained:.0%})"
+        for row in known
+        if not row.example
+    )
+    why = "right on unseen photographs less than twice as often as untrained"
+    if not shown:
+        return untestable(claim, f"all encoders are {why}: {left_out}")
+    remark = f"; left out, as {why}: {left_out}" if left_out else ""
     rule = "energy-in-mask: p-ibisa > centred-gaussian, p-ibisa-untrained"
-    return by_rule(claim, table[~table.model.isin(blind)], rule, remark=remark)
+    return by_rule(claim, table[table.model.isin(shown)], rule, remark=remark)
 
 
 def p_ibisa_11(table: pd.DataFrame) -> Verdict:
