@@ -18,7 +18,7 @@ ALWAYS = [
 ]
 THINGS = [
     pytest.param(row, thing, id=f"{row['id']}-{thing['caption']}")
-    for row in table()[SHIPPED:]
+    for row in table()
     for thing in row["things"]
 ]
 
@@ -66,13 +66,14 @@ def test_photos_have_captions_and_places_inside_the_picture():
 
 @pytest.mark.parametrize(("row", "thing"), THINGS)
 def test_an_outline_lies_in_its_picture_and_does_not_cross_itself(row, thing):
+    size = row.get("size") or load_dataset("photos", n=SHIPPED)[ALWAYS.index(row["id"])].image.size
     for polygon in thing["polygons"]:
         points = np.array(polygon).reshape(-1, 2)  # (n, 2)
         assert (points >= 0).all()
-        assert (points <= row["size"]).all()
+        assert (points <= size).all()
         sides = list(zip(points, np.roll(points, -1, 0)))
         assert not any(crossing(*a, *b) for a, b in itertools.combinations(sides, 2))
-    share = filled(thing["polygons"], tuple(row["size"][::-1])).mean()
+    share = filled(thing["polygons"], tuple(size[::-1])).mean()
     assert 0.01 <= share <= 0.95
 
 

@@ -3,7 +3,7 @@
 The first 9 come with scikit-image, scikit-learn and Matplotlib, so that they are always there. The
 others come with Debian's package opencv-doc. It is fetched with apt-get into a private folder,
 without root, once somebody asks for more than 9; `XAI_OPENCV` may name the .deb or an unpacked
-folder instead. Their outlines were drawn by hand, in the pixels of the picture that is kept:
+folder instead. The outlines of all were drawn by hand, in the pixels of the picture that is kept:
 `python -m tools.sheet photos FILE` shows them.
 """
 
