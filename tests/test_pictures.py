@@ -646,7 +646,6 @@ def test_panels_refuse_what_cannot_be_drawn(rows, options, error, message):
         ({"r": [np.inf, 1.0]}, ["a", "b"], {}, ValueError, r"rows\['r'\] holds infinite"),
         ({"r": [1.0]}, ["a"], dict(limits=(1, 0)), ValueError, "limits must be"),
         ({"r": [1.0]}, ["a"], dict(signed=None), ValueError, "signed must be True, False or 1"),
-        ({"r": [1.0]}, ["a"], dict(width=-1), ValueError, "width must be a number above 0"),
         ({"r": [1.0]}, ["a"], dict(unit=b""), TypeError, "unit must be a string or None"),
         ({"r": [-1.0]}, ["a"], dict(unit=None), ValueError, r"rows\['r'\] has negative values"),
     ],

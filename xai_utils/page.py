@@ -157,7 +157,7 @@ def bare(ax) -> None:
 class Text:
     """Where the words of a text lie, in inches from the upper left corner."""
 
-    def __init__(self, labels, scores, tokens, unit, limits, signs, *, width=None, drawn=()):
+    def __init__(self, labels, scores, tokens, unit, limits, signs, *, drawn=()):
         self.tokens = [token.removesuffix("</w>") for token in tokens]
         self.labels = [wrapped(label, 1.7, WORDS) for label in labels]
         self.signs = signs
@@ -170,7 +170,7 @@ class Text:
         lines = [line for label in self.labels for line in label.split("\n")]
         self.left = EDGE + max(text_width(line, WORDS) for line in lines) + 0.1
         sizes = [max(0.34, text_width(token, WORDS) + 0.14) for token in self.tokens]
-        room = max((width or PAGE) - self.left - EDGE, max(sizes))
+        room = max(PAGE - self.left - EDGE, max(sizes))
         self.places, self.right, x, y = [], 0.0, 0.0, EDGE  # (x, y, width) in the first row
         self.tall = [max(0.27, LINE * (label.count("\n") + 1)) for label in self.labels]
         for size in sizes:

@@ -251,9 +251,7 @@ def check_gallery(maps: dict, cases) -> None:
         check_finite(f"maps[{label!r}]", a.map)
 
 
-def words(
-    rows: dict, tokens: list[str], *, unit: str | None, signed=False, limits=None, width=None
-) -> Figure:
+def words(rows: dict, tokens: list[str], *, unit: str | None, signed=False, limits=None) -> Figure:
     """Scores of the words of one text, a row for each label, the words written in their cells. A
     text that is wider than the page goes on below.
 
@@ -261,10 +259,7 @@ def words(
     unit    what the colour bar counts; None: each row is scaled by itself, as in `panels`
     signed  whether the scores have signs, of all rows or for each; of two kinds, each has a bar
     limits  (low, high); None: the smallest and largest value, symmetric where signed
-    width   inches of the page; None: PAGE
     """
-    if width is not None:
-        check_positive(width=width)
     limits = check_limits(limits)
     check_unit(unit, limits)
     scores = scores_of(rows, tokens)
@@ -272,7 +267,7 @@ def words(
     if unit is None:
         for label, row, sign in zip(rows, scores, signs):
             check_sign(f"rows[{label!r}]", row, sign)
-    text = Text(list(rows), scores, tokens, unit, limits, signs, width=width)
+    text = Text(list(rows), scores, tokens, unit, limits, signs)
     fig = plt.figure(figsize=(text.width, text.height), layout="none")
     text.draw(fig, 0.0)
     return fig
