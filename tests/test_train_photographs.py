@@ -144,34 +144,67 @@ def test_the_student_begins_with_standardised_features(features):
     tokens = student.vit.patch_embed.proj(x[:, 0].float())
     assert tokens.mean((0, 2, 3)).abs().max() < 1e-2
     assert (tokens.std((0, 2, 3)) - 1).abs().max() < 1e-2
-    z = student.vit._pos_embed(student.vit.patch_embed.proj(x[:, 0].float()).flatten(2).mT)
-    assert torch.allclose(student.vit.blocks(z), z), "blocks begin as the identity"
     cells, h = losses.teacher(x[:2, 0].float())
     assert cells.shape == (2, 320, 7, 7) and torch.allclose(h, features[1][:2, 0].float(), atol=0.1)
 
 
-def test_views_are_mirrored_and_mixed_with_the_next(features, monkeypatch):
+def test_views_are_mirrored_and_rectangles_are_of_the_next(features):
     x = features[0]
     losses = train_vit_photos.Losses(train_vit_photos.Student(), x, 0)
     rows, seen = torch.arange(4), {"as they are": 0, "mirrored": 0, "mixed": 0}
     for step in range(40):
-        for view, row in zip(losses.views(rows, step), rows):
+        views, other = losses.views(rows, step)
+        for view, row in zip(views, rows):
             own = x[row].float()
-            if any(torch.equal(view, v) for v in own):
-                seen["as they are"] += 1
-            elif any(torch.equal(view, v.flip(-1)) for v in own):
-                seen["mirrored"] += 1
-            else:
-                cells = [(view == v).all(0) | (view == v.flip(-1)).all(0) for v in own]
-                assert max(c.sum() for c in cells) < 49
-                seen["mixed"] += 1
-    assert seen["as they are"] > 40 and seen["mirrored"] > 40 and seen["mixed"] > 10
+            seen["as they are"] += any(torch.equal(view, v) for v in own)
+            seen["mirrored"] += any(torch.equal(view, v.flip(-1)) for v in own)
+        seen["mixed"] += int(other.flatten(1).any(1).sum())
+        both = train_vit_photos.mixed(views, other[:, None])
+        for i, where in enumerate(other):
+            assert torch.equal(both[i][:, where], views[(i + 1) % 4][:, where])
+            assert torch.equal(both[i][:, ~where], views[i][:, ~where])
+            rows_, columns = where.any(1).sum(), where.any(0).sum()
+            assert where.sum() == rows_ * columns, "a rectangle"
+    assert seen["as they are"] > 40 and seen["mirrored"] > 40
+    assert seen["as they are"] + seen["mirrored"] >= 160, "each view is one of these"
+    assert 10 < seen["mixed"] < 100
+
+
+@torch.no_grad()
+def test_late_mixing_exchanges_tokens_and_takes_the_class_token_away(features):
+    x, student = features[0][:, 0].float(), train_vit_photos.Student().eval()
+    everywhere, nowhere = torch.ones(4, 7, 7, dtype=bool), torch.zeros(4, 7, 7, dtype=bool)
+    plain, left, all_other = student(x), student(x, nowhere), student(x, everywhere)
+    assert not torch.allclose(left[0], plain[0], atol=1e-4), "another picture's class token"
+    assert torch.allclose(plain[3].roll(-1, 0), all_other[3], atol=0.05)
+    for block in student.vit.blocks[train_vit_photos.LATE :]:
+        block.ls1.gamma.zero_()
+        block.ls2.gamma.zero_()
+    assert torch.allclose(student(x)[0].roll(1, 0), student(x, nowhere)[0], atol=1e-5)
+    assert torch.allclose(student(x)[3].roll(-1, 0), student(x, everywhere)[3], atol=1e-5)
+
+
+@torch.no_grad()
+def test_offset_is_the_mean_of_the_tokens_beside_their_variance(features):
+    x, student = features[0][:, 0].float(), train_vit_photos.Student().eval()
+    for block in student.vit.blocks:  # all of them see what enters
+        block.ls1.gamma.zero_()
+        block.ls2.gamma.zero_()
+    student.vit.patch_embed.proj.weight.copy_(torch.eye(192)[:, :, None, None])
+    student.vit.patch_embed.proj.bias.fill_(3.0)
+    student.vit.pos_embed.zero_()
+    cells = x + 3
+    wanted = cells.mean((0, 2, 3)).square().sum() / cells.var((0, 2, 3)).sum()
+    assert torch.allclose(student(x)[4], wanted, rtol=1e-2)
 
 
 @torch.no_grad()
 def test_what_is_exported_is_what_is_loaded(features, tmp_path, monkeypatch, classifier):
     x, h = features
-    w = train_vit_photos.export(tmp_path, student := train_vit_photos.Student(), dict(steps=0))
+    student = train_vit_photos.Student().eval()
+    for i, block in enumerate(student.vit.blocks):
+        block.ls1.gamma.mul_(1 + i)
+    w = train_vit_photos.export(tmp_path, student, x, dict(steps=0))
     assert json.loads(recipe_in(w)) == dict(steps=0)
     lit = train_lit.export(tmp_path, model := train_lit.Lit(h, 0.0), dict(steps=0))
     sums = [f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.name}" for f in (w, lit)]
@@ -182,6 +215,17 @@ def test_what_is_exported_is_what_is_loaded(features, tmp_path, monkeypatch, cla
     embedding, logits, *_ = student(classifier.split(6).prefix(pictures))
     assert torch.allclose(vit.image(pictures), embedding, atol=0.02)
     assert torch.allclose(vit.image.head(vit.image(pictures)), logits, atol=0.02)
+    seen = student.vit.blocks[: train_vit_photos.SCALED]
+    unscaled = seen(
+        student.vit._pos_embed(student.vit.patch_embed.proj(x[:, 0].float()).flatten(2).mT)
+    )
+    scaled = embedded.new_vit_photos()[0]
+    scaled.load_state_dict(train_vit_photos.folded(student.vit, x[:, 0].float()))
+    tokens = scaled.blocks[: train_vit_photos.SCALED](
+        scaled._pos_embed(scaled.patch_embed.proj(x[:, 0].float()).flatten(2).mT)
+    )
+    assert abs(tokens[:, 1:].std() - 1) < 1e-3
+    assert torch.allclose(tokens * unscaled[:, 1:].std(), unscaled, atol=1e-3)
     dual = xu.load_model("lit-lite0", device="cpu")
     assert isinstance(model.image, LitImage) and isinstance(model.text, LitText)
     assert torch.allclose(dual.image(pictures), model.image(classifier(pictures)), atol=1e-3)

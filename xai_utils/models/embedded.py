@@ -90,11 +90,12 @@ def new_vit() -> tuple[VisionTransformer, nn.Linear]:
     return vit, nn.Linear(384, 1000)
 
 
-def new_vit_photos() -> tuple[VisionTransformer, nn.Linear]:
+def new_vit_photos(init_values: float | None = None) -> tuple[VisionTransformer, nn.Linear]:
     """vit-photos untrained and without its stages: (B, 192, 7, 7) features -> (B, 384); and its
     classifier, (B, 384) -> (B, 1000).
 
-    12 blocks of width 192, a class token and 7 x 7 others, which begin as the identity.
+    12 blocks of width 192, a class token and 7 x 7 others; init_values: LayerScale's first factors
+    (Touvron et al. 2021), None for a ViT without.
     """
     vit = VisionTransformer(
         img_size=7,
@@ -104,10 +105,8 @@ def new_vit_photos() -> tuple[VisionTransformer, nn.Linear]:
         depth=12,
         num_heads=3,
         num_classes=384,
+        init_values=init_values,
     )
-    for block in vit.blocks:
-        nn.init.zeros_(block.attn.proj.weight)
-        nn.init.zeros_(block.mlp.fc2.weight)
     return vit, nn.Linear(384, 1000)
 
 
