@@ -175,7 +175,7 @@ def show(figures: Path, folder: Path, name: str, note: dict) -> str:
     )
     caption = f"<figcaption>{html.escape(note['caption'])} <small>{source}</small></figcaption>"
     if note["kind"] == "figure":
-        file = note.get("file", f"{name}.png")
+        file = note["file"]
         picture = (folder / file).relative_to(figures).as_posix()
         inner = f'<img src="{picture}" alt="{html.escape(note["alt"], quote=True)}">'
     else:
