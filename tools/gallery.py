@@ -9,7 +9,7 @@ import json
 from importlib import import_module
 from pathlib import Path
 
-from xai_utils.papers import FAILS, HOLDS, OPEN, PAPERS, UNTESTABLE, claims, function_of
+from xai_utils.papers import FAILS, HOLDS, OPEN, PAPERS, UNTESTABLE, claims, function_of, judged
 from xai_utils.papers.statistics import described
 
 BLOCKS = {
@@ -74,10 +74,13 @@ def page(title: str, intro: str, body: str) -> str:
     )
 
 
-def found(folder: Path) -> dict[str, dict]:
-    """Claim -> the verdict that a run has noted down in the folder."""
+def found(folder: Path, profile: str) -> dict[str, dict]:
+    """Claim -> its verdict: from the profile's evidence, else as a run has noted it down in the
+    folder."""
     notes = [json.loads(f.read_text()) for f in sorted(folder.glob("*-claim-*.json"))]
-    return {note["claim"]: note for note in notes}
+    return {note["claim"]: note for note in notes} | {
+        claim: v.noted() for claim, v in judged(profile).items()
+    }
 
 
 def preface(paper: str) -> str:
@@ -94,7 +97,7 @@ def decided_by(claim: str) -> str:
 
 def claims_page(folder: Path, profile: str) -> str:
     """Every claim of the five papers, with the profile's verdict where its run has tested it."""
-    verdicts = found(folder)
+    verdicts = found(folder, profile)
     parts = []
     for paper in PAPERS:
         lines = "\n".join(
@@ -153,7 +156,7 @@ MARKS = "<!-- claims: written by `make reproduce` -->", "<!-- end of claims -->"
 
 def with_claims(text: str, folder: Path) -> str:
     """docs/papers.md with its table of claims drawn anew, verdicts from the run noted there."""
-    notes, parts = found(folder), []
+    notes, parts = found(folder, "embedded"), []
     for paper in PAPERS:
         rows = ["| claim | decided by | here |", "|---|---|---|"]
         for row in claims().query("paper == @paper").itertuples():

@@ -477,17 +477,7 @@ def show_verdicts(verdicts: list, name: str) -> None:
 
     for v in verdicts:
         if folder := figures_folder():
-            evidence = [] if v.evidence.empty else json.loads(v.evidence.to_json(orient="records"))
-            note(
-                folder,
-                f"{name}-claim-{v.claim.id}",
-                kind="verdict",
-                claim=v.claim.id,
-                outcome=v.outcome,
-                why=v.why,
-                n=v.n,
-                evidence=evidence,
-            )
+            note(folder, f"{name}-claim-{v.claim.id}", kind="verdict", **v.noted())
     rows = [
         {
             "claim": v.claim.id,

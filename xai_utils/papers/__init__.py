@@ -3,7 +3,9 @@
 from importlib import import_module
 from inspect import Signature, signature
 
+from ..studies import EvidenceMissing
 from . import claims as _  # noqa: F401  the folder, imported first: `claims` below keeps its name
+from .evidence import from_evidence
 from .sources import PAPERS, claims, published, reference
 from .statistics import (
     ENOUGH,
@@ -40,6 +42,7 @@ __all__ = [
     "exact",
     "function_of",
     "judge",
+    "judged",
     "published",
     "reference",
     "verdict",
@@ -71,3 +74,16 @@ def verdict(claim: str, *evidence, **named) -> Verdict:
     except TypeError as error:
         raise ValueError(f"{claim} is decided from {wanted}: {error}") from None
     return function(*evidence, **named)
+
+
+def judged(profile: str = "embedded", only=None) -> dict[str, Verdict]:
+    """Claim -> its verdict, of all claims that the profile has evidence for; `only` these."""
+    found = {}
+    for claim in claims().index if only is None else only:
+        function = function_of(claim)
+        if hasattr(function, "reads"):
+            try:
+                found[claim] = from_evidence(function, profile)
+            except EvidenceMissing:
+                continue
+    return found

@@ -6,6 +6,7 @@ not hold where one lies on the other side beyond chance, by Holm's correction (1
 comparisons of the claim: one interval of twenty lies on a wrong side where nothing differs.
 """
 
+import json
 import math
 import re
 from dataclasses import dataclass
@@ -39,6 +40,12 @@ class Verdict:
     why: str
     evidence: pd.DataFrame
     n: int | None = None
+
+    def noted(self) -> dict:
+        """For JSON: claim, outcome, why, n, evidence."""
+        lines = [] if self.evidence.empty else json.loads(self.evidence.to_json(orient="records"))
+        told = dict(claim=self.claim.id, outcome=self.outcome, why=self.why)
+        return told | dict(n=self.n, evidence=lines)
 
 
 def decide(claim: str, good: bool, bad: bool, why: str, evidence=(), *, n: int | None) -> Verdict:

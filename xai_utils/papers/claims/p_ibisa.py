@@ -12,6 +12,7 @@ import pandas as pd
 
 from ...models.strategies import Measured
 from ...stats import jackknife
+from ..evidence import parts, reads
 from ..statistics import (
     Verdict,
     by_rule,
@@ -28,16 +29,19 @@ BETTER = {"morf": "<", "lerf": ">"}  # the direction of each metric
 CAPTION_SCORES = ("meteor", "bleu", "rouge1", "rouge2", "rougel")
 
 
+@reads("p-ibisa-captions")
 def p_ibisa_01(table: pd.DataFrame) -> Verdict:
     """P-IBISA's image drop for captions lies below RISE's, M2IB's and NIB's on every data set."""
     return by_rule("p-ibisa-01", table, "image conf-drop: p-ibisa < rise, m2ib, nib")
 
 
+@reads("p-ibisa-captions")
 def p_ibisa_02(table: pd.DataFrame) -> Verdict:
     """P-IBISA's image increase lies above RISE's, M2IB's and NIB's on every data set."""
     return by_rule("p-ibisa-02", table, "image conf-incr: p-ibisa > rise, m2ib, nib")
 
 
+@reads("p-ibisa-captions")
 def p_ibisa_03(table: pd.DataFrame) -> Verdict:
     """P-IBISA leads RISE, M2IB and NIB by more than 12 points of increase and 0.3 of drop."""
     rule = "image conf-incr: p-ibisa > rise, m2ib, nib by 12"
@@ -45,6 +49,7 @@ def p_ibisa_03(table: pd.DataFrame) -> Verdict:
     return by_rule("p-ibisa-03", table, rule)
 
 
+@reads("p-ibisa-captions")
 def p_ibisa_04(table: pd.DataFrame) -> Verdict:
     """M2IB's image drop lies above RISE's and NIB's on every data set."""
     return by_rule("p-ibisa-04", table, "image conf-drop: m2ib > rise, nib")
@@ -170,11 +175,13 @@ def by_examples(claim: str, table: pd.DataFrame, known: Sequence[Measured]) -> V
     return by_rule(claim, table[table.model.isin(shown)], rule, remark=remark)
 
 
+@reads("p-ibisa-captions", given=parts("scenes, things"))
 def p_ibisa_11(table: pd.DataFrame) -> Verdict:
     """P-IBISA's IoU with the named thing, at the thing's own area, lies above M2IB's and NIB's."""
     return by_rule("p-ibisa-11", table, "image iou: p-ibisa > m2ib, nib")
 
 
+@reads("p-ibisa-captions", given=parts("scenes, things"))
 def p_ibisa_12(table: pd.DataFrame) -> Verdict:
     """The mean of P-IBISA's map on the named thing minus that on the others (mask-contrast) lies
     above 0 and above that of random maps."""
@@ -273,6 +280,7 @@ def p_ibisa_21(table: pd.DataFrame) -> Verdict:
     return by_rule("p-ibisa-21", table, "morf: beta=100 > beta=10; lerf: beta=100 < beta=10")
 
 
+@reads("p-ibisa-captions")
 def p_ibisa_22(table: pd.DataFrame) -> Verdict:
     """At beta = 3 the image drop lies above and the image increase below those at beta = 1, on
     every data set."""

@@ -1,0 +1,29 @@
+"""What is compared, declared as data, one file a paper, and the evidence computed of it."""
+
+from ..checks import check_choice
+from . import p_ibisa
+from .base import PROFILES, Judged, Measured, Study
+from .evidence import Evidence, EvidenceMissing, agree, compute
+from .evidence import load as load_of
+
+STUDIES = {study.name: study for module in (p_ibisa,) for study in module.STUDIES}
+
+__all__ = [
+    "PROFILES",
+    "STUDIES",
+    "Evidence",
+    "EvidenceMissing",
+    "Judged",
+    "Measured",
+    "Study",
+    "agree",
+    "compute",
+    "load",
+]
+
+
+def load(name: str, profile: str = "embedded") -> Evidence:
+    """The evidence of a study, by its name. Raises ValueError for an unknown study and
+    EvidenceMissing where it has not been computed for the profile."""
+    check_choice("name", name, tuple(STUDIES))
+    return load_of(STUDIES[name], profile)
