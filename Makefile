@@ -1,9 +1,8 @@
-# make reproduce [NB=11]                 run the notebooks, draw figures/, write figures/index.html
+# make reproduce [NB=11] [JOBS=2]        run the notebooks, JOBS at once, draw figures/, write figures/index.html
 # make reproduce [NB=11] PROFILE=paper   those with a file in profiles/paper/, all into build/paper/
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.NOTPARALLEL:
 
 PROFILE ?= embedded
 NB ?=
@@ -13,6 +12,8 @@ RUNS := $(PY) tools/runs.py
 EVIDENCE := $(PY) tools/evidence.py
 STUDY ?=
 K ?= 3
+JOBS ?= 2
+AT_ONCE := OMP_NUM_THREADS=1 $(MAKE) -s -j$(JOBS) NOTEBOOKS
 
 # glibc gives freed memory back to the system, which costs a third of the time of these passes.
 export MALLOC_TOP_PAD_ := 268435456
@@ -56,13 +57,13 @@ reproduce: .venv/.ready  ## run every notebook (NB=11: one; PROFILE=paper), draw
 ifeq ($(NOTEBOOKS),)
 $(error $(NONE))
 else ifeq ($(PROFILE),embedded)
-reproduce: figures/index.html
+	@$(AT_ONCE)="$(NOTEBOOKS)" figures/index.html
 	@echo "open figures/index.html"
 else
 	@ready=$$($(RUNS) ready $(NOTEBOOKS) --profile $(PROFILE)); \
 	if [ -e $(MISSING) ]; then cat $(MISSING); fi; \
 	if [ -n "$$ready" ]; then \
-		$(MAKE) -s $(FIGURES)/index.html NOTEBOOKS="$$ready"; \
+		$(AT_ONCE)="$$ready" $(FIGURES)/index.html; \
 		echo "open $(FIGURES)/index.html"; \
 	fi; \
 	if [ -e $(MISSING) ]; then echo "what is missing: $(MISSING)"; exit 2; fi
