@@ -10,8 +10,19 @@ from claim_cases import rows
 from scipy import stats as scipy_stats
 
 from xai_utils.evaluate import summarise
-from xai_utils.papers import ENOUGH, FAILS, HOLDS, OPEN, compared, decide, exact, judge, verdict
-from xai_utils.papers.statistics import by_rule, holm
+from xai_utils.papers import (
+    ENOUGH,
+    EQUAL,
+    FAILS,
+    HOLDS,
+    OPEN,
+    compared,
+    decide,
+    exact,
+    judge,
+    verdict,
+)
+from xai_utils.papers.statistics import by_rule, holm, or_equal
 from xai_utils.stats import (
     auc,
     estimate,
@@ -271,3 +282,45 @@ def test_kendalls_tau_c_counts_pairs_in_order():
     two = kendall_c(np.repeat([0, 1], 4), np.concatenate([low, high]))
     assert two == pytest.approx(2 * auc(low, high) - 1)
     assert np.isnan(kendall_c(np.ones(4), low))
+
+
+def drops(difference: float, spread: float = 0.01, n: int = 40) -> pd.DataFrame:
+    """Rows of a drop of two methods, the first `difference` above the second."""
+    rng = np.random.default_rng(0)
+    theirs, noise = rng.normal(size=(2, n))
+    ours = theirs + difference + spread * (noise - noise.mean()) / noise.std()
+    place = dict(dataset="d", model="m", modality="image", metric="conf-drop")
+    names = [f"{i}" for i in range(n)]
+    tables = [
+        pd.DataFrame(dict(place, sample=names, method=method, value=value))
+        for method, value in (("nib", ours), ("m2ib", theirs))
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    "difference, spread, outcome",
+    [
+        (-0.1, 0.01, HOLDS),  # sure, if small
+        (0.1, 0.01, FAILS),
+        (0.001, 0.01, EQUAL),
+        (0.05, 0.3, EQUAL),
+        (0.05, 5.0, OPEN),
+        (0.2, 0.6, OPEN),  # its interval ends beyond the margin of 0.3
+    ],
+)
+def test_what_is_open_and_differs_by_less_than_matters_is_equal(difference, spread, outcome):
+    table = drops(difference, spread)
+    found = by_rule("nib-01", table, "image conf-drop: nib < m2ib")
+    assert found.outcome == (OPEN if outcome == EQUAL else outcome)
+    assert or_equal(found).outcome == outcome
+
+
+def test_one_line_that_holds_and_one_that_is_equal_are_equal():
+    table = drops(0.001)
+    third = table[table.method == "nib"].assign(method="rise")
+    third = third.assign(value=third.value + 3)
+    found = by_rule("nib-01", pd.concat([table, third]), "conf-drop: nib < m2ib, rise")
+    assert found.outcome == OPEN and or_equal(found).outcome == EQUAL
+    unknown = table.assign(metric="entropy")
+    assert or_equal(by_rule("nib-01", unknown, "entropy: nib < m2ib")).outcome == OPEN

@@ -9,7 +9,17 @@ import json
 from importlib import import_module
 from pathlib import Path
 
-from xai_utils.papers import FAILS, HOLDS, OPEN, PAPERS, UNTESTABLE, claims, function_of, judged
+from xai_utils.papers import (
+    EQUAL,
+    FAILS,
+    HOLDS,
+    OPEN,
+    PAPERS,
+    UNTESTABLE,
+    claims,
+    function_of,
+    judged,
+)
 from xai_utils.papers.statistics import described
 
 BLOCKS = {
@@ -109,7 +119,9 @@ def claims_page(folder: Path, profile: str) -> str:
             f"<th>says</th><th>decided by</th><th>verdict</th></tr>\n{lines}</table>"
         )
     outcomes = [note["outcome"] for note in verdicts.values()]
-    counts = ", ".join(f"{outcomes.count(o)} “{o}”" for o in (HOLDS, FAILS, OPEN, UNTESTABLE))
+    counts = ", ".join(
+        f"{outcomes.count(o)} “{o}”" for o in (HOLDS, FAILS, EQUAL, OPEN, UNTESTABLE)
+    )
     intro = (
         f"{len(claims())} claims; verdicts so far: {counts}. Differences stand with their 95 %"
         " interval and n, the pictures that they rest on. A claim holds where every comparison lies"

@@ -9,6 +9,7 @@ from .evidence import from_evidence
 from .sources import PAPERS, claims, published, reference
 from .statistics import (
     ENOUGH,
+    EQUAL,
     FAILS,
     HOLDS,
     OPEN,
@@ -27,6 +28,7 @@ from .tables import compare
 
 __all__ = [
     "ENOUGH",
+    "EQUAL",
     "FAILS",
     "HOLDS",
     "OPEN",

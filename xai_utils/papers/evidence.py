@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from .. import studies
-from .statistics import Verdict
+from .statistics import Verdict, or_equal
 
 
 def reads(*names: str, given: Callable | None = None):
@@ -34,4 +34,4 @@ def from_evidence(function: Callable, profile: str) -> Verdict:
     if not names:
         raise ValueError(f"{function.__name__} reads no study")
     tables: list[pd.DataFrame] = [studies.load(name, profile).rows for name in names]
-    return function(*tables) if given is None else function(**given(*tables))
+    return or_equal(function(*tables) if given is None else function(**given(*tables)))

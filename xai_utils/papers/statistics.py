@@ -3,13 +3,15 @@
 A comparison says on which side of a bound a number must lie. A claim holds where each of its
 comparisons has its whole 95 % interval there: an intersection, which needs no correction. It does
 not hold where one lies on the other side beyond chance, by Holm's correction (1979) over all
-comparisons of the claim: one interval of twenty lies on a wrong side where nothing differs.
+comparisons of the claim: one interval of twenty lies on a wrong side where nothing differs. What
+neither decides is equal within the margin where every comparison is as claimed or has its whole
+interval less than the metric's margin (`MARGINS`) away from it.
 """
 
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,22 +20,43 @@ from ..evaluate import possible
 from ..stats import Estimate, estimate
 from .sources import claims
 
-HOLDS, FAILS, OPEN, UNTESTABLE = (
+HOLDS, FAILS, EQUAL, OPEN, UNTESTABLE = (
     "holds",
     "does not hold",
+    "equal within the margin",
     "not decided with this n",
     "cannot be tested here",
 )
 # Independent units: five that all agree stay above 5 % in a sign test.
 ENOUGH = 6
 ERROR = 0.05
+# The smallest difference of two means that matters to a reader of the papers' tables, by metric or
+# by the beginning of its name; of other metrics every difference does.
+MARGINS = {
+    "conf-drop": 0.3,  # points; the smallest lead that P-IBISA's abstract speaks of
+    "conf-incr": 5.0,  # points
+    "roar": 5.0,  # points
+    "localization-iou": 2.0,  # points
+    "iou": 0.02,
+    "miou": 0.02,
+    "boundary-f": 0.02,
+    "energy-in-mask": 0.02,
+    "mask-contrast": 0.02,
+    "pointing-hit": 0.05,
+    "morf": 0.01,
+    "lerf": 0.01,
+    "deletion-auc": 0.01,
+    "insertion-auc": 0.01,
+    "map-spearman": 0.02,
+    "AUC": 0.02,
+}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """claim: its row in claims.csv; outcome: HOLDS, FAILS, OPEN or UNTESTABLE; why: one sentence;
-    evidence: one row per comparison; n: independent units of the smallest comparison, None where
-    nothing is sampled."""
+    """claim: its row in claims.csv; outcome: HOLDS, FAILS, EQUAL, OPEN or UNTESTABLE; why: one
+    sentence; evidence: one row per comparison; n: independent units of the smallest comparison,
+    None where nothing is sampled."""
 
     claim: pd.Series
     outcome: str
@@ -61,6 +84,32 @@ def decide(claim: str, good: bool, bad: bool, why: str, evidence=(), *, n: int |
     return Verdict(
         row_of(claim), outcome, why, pd.DataFrame(evidence), None if n is None else int(n)
     )
+
+
+def or_equal(verdict: Verdict) -> Verdict:
+    """The verdict; EQUAL in the place of OPEN where each line of its evidence holds or lies within
+    the margin."""
+    lines = verdict.evidence.to_dict("records")
+    if verdict.outcome != OPEN or not lines or (verdict.n or 0) < ENOUGH:
+        return verdict
+    if not all(line["holds"] or within_margin(line) for line in lines):
+        return verdict
+    close = [line for line in lines if not line["holds"]]
+    why = f"{len(lines) - len(close)} of {len(lines)} comparisons as claimed, the others within"
+    why += f" the margin: {described(max(close, key=lambda line: abs(line['difference'])))}"
+    return replace(verdict, outcome=EQUAL, why=why)
+
+
+def within_margin(line: dict) -> bool:
+    """Whether the whole interval lies less than its metric's margin away from what is claimed."""
+    metric = line.get("metric")
+    known = [name for name in MARGINS if isinstance(metric, str) and metric.startswith(name)]
+    if not known or not sampled(line):
+        return False
+    matters = MARGINS[max(known, key=len)]
+    bottom, top = line["bound"] - line["margin"], line["bound"] + line["margin"]
+    low, high = {"<": (bottom, bottom), ">": (top, top), "=": (bottom, top)}[line["op"]]
+    return low - matters < line["low"] and line["high"] < high + matters
 
 
 def untestable(claim: str, why: str = "", *, but: Verdict | None = None) -> Verdict:
