@@ -1,12 +1,15 @@
 import importlib
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from gallery import with_claims, write_index
+from claim_pages import with_claims, with_count
+from gallery import write_index
 
 from xai_utils.papers import (
     ENOUGH,
@@ -23,6 +26,7 @@ from xai_utils.papers import (
     verdict,
 )
 from xai_utils.papers.tables import beside, intervals, lead, wide
+from xai_utils.studies import evidence
 
 
 def table(
@@ -251,16 +255,23 @@ def test_the_page_of_claims_shows_verdicts_and_what_is_still_open(tmp_path, monk
     folder = tmp_path / "figures" / "embedded"
     folder.mkdir(parents=True)
     monkeypatch.setenv("XAI_FIGURES", str(folder))
+    monkeypatch.setattr(evidence, "FOLDER", tmp_path / "evidence")
     v = verdict("p-ibisa-11", table({"p-ibisa": 0.5, "m2ib": 0.2, "nib": 0.9}, "iou"))
     plots.show_verdicts([v, verdict("p-ibisa-05")], "11")
     index = write_index(tmp_path / "figures").read_text()
     page = (tmp_path / "figures" / "claims.html").read_text()
     assert 'href="claims.html"' in index
     assert "claim-p-ibisa" not in index
-    assert (
-        "0 “holds”, 1 “does not hold”, 0 “not decided with this n”, 1 “cannot be tested here”"
-        in page
-    )
+    for text in (index, page):
+        row = re.search("<tr><td>p-ibisa</td>.*?</tr>", text)[0]
+        assert re.findall(r"#(\w+)@p-ibisa\">(\d+)", row) == [
+            ("holds", "0"),
+            ("fails", "1"),
+            ("untestable", "1"),
+            ("unknown", "29"),
+        ]
+    assert '<tr id="p-ibisa-11" data-outcome="fails">' in page
+    assert 'href="../xai_utils/studies/p_ibisa.py">p-ibisa-captions</a>' in page
     assert "iou: p-ibisa - nib -0.3" in page
     assert page.count("not tested yet") == 131
     assert "http" not in page
@@ -270,3 +281,28 @@ def test_the_docs_say_of_claims_what_their_functions_and_the_last_run_say():
     text = Path("docs/papers.md").read_text()
     assert with_claims(text, Path("figures/embedded")) == text
     assert text.count("not tested yet") == 0
+    readme = Path("README.md").read_text()
+    assert with_count(readme, Path("figures/embedded")) == readme
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="needs a browser: Debian's package chromium")
+@pytest.mark.parametrize(
+    "address, papers", [("", PAPERS), ("#untestable@p-ibisa", ["p-ibisa"]), ("#untestable", None)]
+)
+def test_the_page_of_claims_filters_in_a_browser(tmp_path, address, papers):
+    """What the address names stays to be seen, and nothing else."""
+    page = Path("figures/claims.html").resolve()
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
+    options += ["--disable-background-networking", f"--user-data-dir={tmp_path}", "--dump-dom"]
+    asked = [CHROMIUM, *options, f"file://{page}{address}"]
+    shown = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=120).stdout
+    parts = re.findall(r'<section id="([\w-]+)">(.*?)</section>', shown, re.S)
+    rows = [row for _, part in parts for row in re.findall(r'<tr id="[^>]*>', part)]
+    seen = [row for row in rows if "hidden" not in row]
+    if papers:
+        assert [name for name, _ in parts] == list(papers)
+    assert seen and all('"untestable"' in row for row in seen) == bool(address)
+    assert len(rows) == len(claims()) or papers != PAPERS

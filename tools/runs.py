@@ -20,6 +20,7 @@ import yaml
 from papermill.exceptions import PapermillExecutionError
 
 ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
 FOLDERS = (
     *("XAI_DATA", "XAI_WEIGHTS", "XAI_CACHE", "XAI_STAMPS", "XAI_OPENCV", "XAI_WORDNET"),
     *("XAI_WALLPAPERS", "XAI_TEMPLATES"),
@@ -74,13 +75,15 @@ def main() -> int:
 
 
 def index(profile: str) -> None:
-    """The pages of all figures and claims, for embedded also the claims in docs/papers.md."""
-    from gallery import with_claims, write_index
+    """The pages of all figures and claims, for embedded also the claims in docs/papers.md and their
+    count in README.md."""
+    from claim_pages import with_claims, with_count
+    from gallery import write_index
 
     print(f"wrote {write_index(figures_page(profile), profile)}")
     if profile == "embedded":
-        papers = ROOT / "docs" / "papers.md"
-        papers.write_text(with_claims(papers.read_text(), ROOT / "figures" / profile))
+        for file, drawn in ((ROOT / "docs" / "papers.md", with_claims), (README, with_count)):
+            file.write_text(drawn(file.read_text(), ROOT / "figures" / profile))
 
 
 def figures_page(profile: str) -> Path:
