@@ -176,15 +176,18 @@ def with_projection(vit: nn.Module, classifier: nn.Linear, name: str) -> ImageEn
 def trained(name: str) -> dict[str, torch.Tensor]:
     """The weights that the kit itself has trained and ships, as float32, checked against their
     SHA-256."""
-    file = TRAINED / f"{name}.safetensors"
-    sums = dict(
-        reversed(line.split()) for line in (TRAINED / "SHA256SUMS").read_text().splitlines()
-    )
-    if not file.exists() or hashlib.sha256(file.read_bytes()).hexdigest() != sums.get(file.name):
+    file, known = TRAINED / f"{name}.safetensors", checksums()
+    if not file.exists() or hashlib.sha256(file.read_bytes()).hexdigest() != known.get(file.name):
         raise ValueError(
             f"the weights at {file} are missing or damaged: get the file from the repository again"
         )
     return {k: v.float() for k, v in load_file(file).items()}
+
+
+def checksums() -> dict[str, str]:
+    """The SHA-256 of each file of weights that the kit ships, by the file's name."""
+    lines = (TRAINED / "SHA256SUMS").read_text().splitlines()
+    return dict(reversed(line.split()) for line in lines)
 
 
 def fold_norms(module: nn.Module) -> None:

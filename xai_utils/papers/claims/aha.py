@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 
 from ...stats import jackknife, rank_agreement, ratio, spearman
+from ...studies import EvidenceMissing
+from ..evidence import parts, reads
 from ..statistics import (
     Verdict,
     by_rule,
@@ -24,18 +26,34 @@ from ..statistics import (
 
 RIVALS = ("rise", "integrated-gradients", "grad-cam", "chefer", "legrad", "attention-rollout")
 SIGN = {"deletion-auc": -1, "insertion-auc": 1}  # the direction of each metric
+VIT, CNN = "vit-photos", "efficientnet-lite0"  # of the studies
+PATCHES = {VIT: 32}  # pixels
 
 
+def with_places(rows: pd.DataFrame) -> dict:
+    """Raises EvidenceMissing for pictures that have no masks of their things."""
+    if "iou" not in set(rows.metric):
+        raise EvidenceMissing("these pictures have no masks of what they show")
+    return dict(table=rows)
+
+
+@reads("aha-scores", given=parts("predicted"))
 def aha_01(table: pd.DataFrame) -> Verdict:
     """AHA's deletion AUC lies below that of each of six rivals on a ViT."""
     return by_rule("aha-01", table, f"deletion-auc: aha < {', '.join(RIVALS)}")
 
 
+@reads("aha-scores", given=parts("predicted"))
 def aha_02(table: pd.DataFrame) -> Verdict:
     """AHA's insertion AUC lies above that of each of six rivals on a ViT."""
     return by_rule("aha-02", table, f"insertion-auc: aha > {', '.join(RIVALS)}")
 
 
+def of_both_classes(rows: pd.DataFrame) -> dict:
+    return parts("predicted", "labelled")(rows) | dict(patches=PATCHES)
+
+
+@reads("aha-scores", given=of_both_classes)
 def aha_03(table: pd.DataFrame, patches: Mapping[str, int]) -> Verdict:
     """AHA leads every rival in deletion and insertion, for the predicted and the labelled class, on
     two ViTs of different patch size.
@@ -57,6 +75,11 @@ def aha_03(table: pd.DataFrame, patches: Mapping[str, int]) -> Verdict:
     return untestable("aha-03", why, but=found)
 
 
+def of_both_models(rows: pd.DataFrame) -> dict:
+    return parts("predicted", "predicted, CNN")(rows) | dict(vit=VIT, cnn=CNN)
+
+
+@reads("aha-scores", given=of_both_models)
 def aha_04(table: pd.DataFrame, vit: str, cnn: str) -> Verdict:
     """AHA's lead over the best rival is larger on the ViT than on the CNN, in deletion and in
     insertion; the best rival is the one of best mean on each model.
@@ -84,12 +107,24 @@ def lines_of(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.pivot(index="sample", columns="method", values="value").dropna(axis=1)
 
 
+@reads("aha-scores", given=lambda rows: with_places(rows[rows.part == "predicted"]))
 def aha_05(table: pd.DataFrame) -> Verdict:
     """AHA's boundary F-score and its IoU lie above those of each of six rivals."""
     rivals = ", ".join(RIVALS)
     return by_rule("aha-05", table, f"boundary-f: aha > {rivals}; iou: aha > {rivals}")
 
 
+def timed(rows: pd.DataFrame) -> dict:
+    of = rows[rows.model == VIT].set_index("method")
+    aha, legrad, rise = (of.loc[k] for k in ("aha", "legrad", "rise"))
+    return dict(
+        cost=dict(forwards=aha.forwards, backwards=aha.backwards),
+        over_legrad=aha.seconds / legrad.seconds,
+        over_rise=aha.seconds / (6000 * rise.seconds / rise.forwards),
+    )
+
+
+@reads("aha-cost", given=timed)
 def aha_06(cost: Mapping[str, int], over_legrad: float, over_rise: float) -> Verdict:
     """A map takes one forward pass and no backward one, at most twice LeGrad's time and at most 1 %
     of RISE's; passes are counted, seconds are medians of repeated runs.
@@ -106,6 +141,12 @@ def aha_06(cost: Mapping[str, int], over_legrad: float, over_rise: float) -> Ver
     return judge("aha-06", lines)
 
 
+def before_and_after(rows: pd.DataFrame) -> dict:
+    by = lines_of(rows[(rows.part == "T") & (rows.metric == "deletion-auc")])
+    return dict(before=by["T=0"], after=by["T=3"])
+
+
+@reads("aha-refinement", given=before_and_after)
 def aha_07(before: Sequence[float], after: Sequence[float], *, clusters=None) -> Verdict:
     """Three refinement steps change the mean deletion AUC by -12 %, give or take 6 points.
 
@@ -117,6 +158,12 @@ def aha_07(before: Sequence[float], after: Sequence[float], *, clusters=None) ->
     return judge("aha-07", [compared(what, change, "=", -0.12, margin=0.06)])
 
 
+def of_one_set(rows: pd.DataFrame) -> dict:
+    """Both parts are of the same pictures."""
+    return dict(table=rows.assign(dataset=rows.dataset.iloc[0]))
+
+
+@reads("aha-refinement", given=of_one_set)
 def aha_08(table: pd.DataFrame) -> Verdict:
     """Insertion AUC is higher at T = 5 than at T = 0, and with S = 8 in training than with S = 1.
 
@@ -125,11 +172,21 @@ def aha_08(table: pd.DataFrame) -> Verdict:
     return by_rule("aha-08", table, "insertion-auc: T=5 > T=0; insertion-auc: S=8 > S=1")
 
 
+@reads("aha-refinement", given=lambda rows: with_places(rows[rows.part == "T"]))
 def aha_09(table: pd.DataFrame) -> Verdict:
     """More of the map's mass lies on the object at T = 5 than at T = 0."""
     return by_rule("aha-09", table, "energy-in-mask: T=5 > T=0")
 
 
+def soft_and_hard(rows: pd.DataFrame) -> dict:
+    rows = rows[rows.part == "soft and hard"].dropna(axis=1, how="all")
+    one = rows[rows.tau == rows.tau.iloc[0]].assign(dataset="pictures", model=VIT, modality="image")
+    what = ["dataset", "model", "modality", "sample", "method"]
+    table = one.melt(id_vars=what, value_vars=list(SIGN), var_name="metric")
+    return dict(table=table, soft=rows.assign(hard=rows["deletion-auc"] - rows["insertion-auc"]))
+
+
+@reads("aha-training", given=soft_and_hard)
 def aha_10(table: pd.DataFrame, soft: pd.DataFrame) -> Verdict:
     """The trained explainer's hard deletion and insertion are better than the untrained one's, and
     soft and hard scores have a rank correlation above 0.8 at every temperature.
@@ -160,6 +217,15 @@ def aha_11(table: pd.DataFrame | None = None) -> Verdict:
     return by_rule("aha-11", table, rule + "; insertion-auc: ranking > imitation, surrogate")
 
 
+def on_the_disc(rows: pd.DataFrame) -> dict:
+    maps = rows[rows.part == "maps"]
+    named = maps.assign(name=maps.model + " " + maps.method)
+    return dict(
+        mass=named.pivot(index="unit", columns="name", values="share"), area=maps.area.mean()
+    )
+
+
+@reads("aha-shortcut", given=on_the_disc)
 def aha_12(mass: pd.DataFrame, area: float) -> Verdict:
     """Refinement to T = 5 puts more of the map on the shortcut on the tuned model, and more than on
     the clean one; at T = 0 the share is that of the shortcut's area, within a fifth of it.
@@ -177,6 +243,12 @@ def aha_12(mass: pd.DataFrame, area: float) -> Verdict:
     return judge("aha-12", lines)
 
 
+def with_refined_places(scores: pd.DataFrame, refinement: pd.DataFrame) -> dict:
+    refined = refinement[(refinement.part == "T") & (refinement.metric == "iou")]
+    return with_places(pd.concat([scores[scores.part == "predicted"], refined]))
+
+
+@reads("aha-scores", "aha-refinement", given=with_refined_places)
 def aha_13(table: pd.DataFrame, *, longest: str = "T=5") -> Verdict:
     """Over the methods, mean insertion and mean deletion rank as mean IoU does (correlation above
     0), and refinement does not cost more than 0.02 of IoU.
@@ -198,6 +270,13 @@ def aha_13(table: pd.DataFrame, *, longest: str = "T=5") -> Verdict:
     return judge("aha-13", lines)
 
 
+def of_two_explainers(rows: pd.DataFrame) -> dict:
+    on_vit = rows[(rows.part == f"explainers on {VIT}") & (rows.metric == "deletion-auc")]
+    by = lines_of(on_vit)
+    return dict(own=by[VIT], other=by[CNN])
+
+
+@reads("aha-training", given=of_two_explainers)
 def aha_14(own: Sequence[float], other: Sequence[float], *, clusters=None) -> Verdict:
     """On one model, another model's explainer has the mean deletion AUC of the model's own, within
     5 %.
@@ -211,6 +290,13 @@ def aha_14(own: Sequence[float], other: Sequence[float], *, clusters=None) -> Ve
     return judge("aha-14", [compared(what, change, "=", margin=0.05)])
 
 
+def with_passes(rows: pd.DataFrame) -> dict:
+    rows = rows[rows.part == "predicted"]
+    passes = rows.groupby("method")[["forwards", "backwards"]].max().sum(axis=1)
+    return dict(table=rows, passes=passes.to_dict())
+
+
+@reads("aha-scores", given=with_passes)
 def aha_15(table: pd.DataFrame, passes: Mapping[str, int]) -> Verdict:
     """AHA is at most 0.02 worse in deletion and in insertion AUC than each method that takes a
     hundred times as many passes or more.
