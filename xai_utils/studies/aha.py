@@ -40,7 +40,7 @@ VIT, CNN = "vit-photos", "efficientnet-lite0"
 STEPS = (0, 1, 3, 5)  # T
 TAUS = (1.0, 0.1, 0.03)
 CLASS = "sunglasses"  # of the shortcut, as in the paper
-SETTINGS = {
+SETTINGS = {  # masks: of RISE; curve: its steps; s: values of k in a step of refinement
     "embedded": dict(data="scenes", n=100, masks=500, curve=10, s=2),
     "captioned": dict(data="coco", n=100, masks=500, curve=10, s=2),
     "paper": dict(data="imagenet", n=100, masks=6000, curve=56, s=4),
