@@ -42,7 +42,7 @@ TAUS = (1.0, 0.1, 0.03)
 CLASS = "sunglasses"  # of the shortcut, as in the paper
 SETTINGS = {  # masks: of RISE; curve: its steps; s: values of k in a step of refinement
     "embedded": dict(data="scenes", n=100, masks=500, curve=10, s=2),
-    "captioned": dict(data="coco", n=100, masks=500, curve=10, s=2),
+    "captioned": dict(data="flickr8k", n=100, masks=500, curve=10, s=2),
     "paper": dict(data="imagenet", n=100, masks=6000, curve=56, s=4),
 }
 SHORTCUTS = {  # sizes: pictures with the disc, without it, held out
@@ -91,9 +91,9 @@ def curves(steps: int, reference: str = "all") -> dict:
 
 
 def places(data: str) -> dict:
-    """What a set with masks is judged by beside the curves."""
+    """What scenes are judged by beside the curves: their masks."""
     known = metrics.iou, metrics.energy_in_mask, metrics.boundary_f
-    return {} if data == "imagenet" else {metric.slug: metric for metric in known}
+    return {metric.slug: metric for metric in known} if data == "scenes" else {}
 
 
 def pictures(profile: str) -> Callable:
@@ -134,8 +134,8 @@ def scores(profile: str) -> list[Judged]:
         methods=own[VIT] | {"grad-cam": grad_cam, "chefer": chefer, "legrad": legrad},
         metrics=by_curves,
     )
-    known = of["data"] != "coco"  # whose things are no classes of ImageNet
-    return [predicted, of_the_cnn, *([labelled] if known else [])]
+    has_labels = of["data"] != "flickr8k"
+    return [predicted, of_the_cnn, *([labelled] if has_labels else [])]
 
 
 def case(data: str, model: str, n: int, unit: int) -> Cases:

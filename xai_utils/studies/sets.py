@@ -6,7 +6,6 @@ from functools import cache
 from itertools import islice
 
 from ..data import Sample, confident, load_dataset, recognised, showing
-from ..data.showing import shown
 from ..data.stamps import table
 from ..models import load_model
 from ..types import ImageEncoder
@@ -66,8 +65,7 @@ def of_imagenet(n: int, objects: int, split: str = "test", seed: int = 0) -> Ite
 @cache
 def sure(name: str, models: tuple[str, ...], n: int, least: float = 0.2) -> list[Sample]:
     """The first n pictures of a data set of which every one of the models is sure: its leading
-    class, right or wrong, has a probability of at least `least`. Of scenes and of coco those that
-    show one thing."""
+    class, right or wrong, has a probability of at least `least`. Scenes show one thing."""
     encoders = [classifier(model) for model in models]
     found = (
         s for s in offered(name, n) if all(confident(e, [s], 1, least=least) for e in encoders)
@@ -79,4 +77,4 @@ def offered(name: str, n: int) -> Iterable[Sample]:
     """What `sure` looks through."""
     if name == "scenes":
         return of_imagenet(100 + 3 * n, objects=1)
-    return shown(load_dataset(name), 1, (224, 224)) if name == "coco" else load_dataset(name)
+    return load_dataset(name)
