@@ -76,7 +76,7 @@ def main():
     )
     repeats = parser.parse_args().repeats
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, median of {repeats}")
-    for name in ("vit-stamps", "efficientnet-lite0"):
+    for name in ("vit-photos", "efficientnet-lite0"):
         model, explainer = xu.load_model(name, device="cpu"), load_explainer(name)
         encoder = getattr(model, "image", model)
         x, c = (

@@ -142,7 +142,7 @@ def main():
         f"torch {torch.__version__}, {torch.get_num_threads()} threads, fp32, median of {a.repeats}"
     )
     texts = ["two small green apples"]
-    for name in ("conse-lite0", "vit-stamps", "open_clip/ViT-B-32"):
+    for name in ("conse-lite0", "vit-photos", "open_clip/ViT-B-32"):
         model = xu.load_model(name, device="cpu")
         x = torch.randn(1, 3, *model.image.image_size, generator=torch.Generator().manual_seed(0))
         classes = torch.tensor([0]) if model.image.head else None
@@ -156,7 +156,7 @@ def main():
             a.only,
             classes,
         )
-        if name != "vit-stamps":  # its text side is conse-lite0's
+        if name != "vit-photos":  # its text side is MiniLM too
             table(
                 f"{name}, text", model.text, texts, model.encode_image(x), TEXT, a.repeats, a.only
             )

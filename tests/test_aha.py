@@ -182,7 +182,7 @@ def test_bad_input(explainer, red, conse):
         soft_sort(torch.rand(1, 4), torch.tensor([1, 2]), tau=1)
 
 
-@pytest.mark.parametrize("name", ["vit-stamps", "efficientnet-lite0"])
+@pytest.mark.parametrize("name", ["vit-photos", "efficientnet-lite0"])
 def test_the_shipped_explainers_draw_a_map_for_each_class(name):
     explainer = load_explainer(name)
     encoder = explainer.backbone

@@ -216,7 +216,7 @@ OWN = {
         clip=POSITIVE,
     ),
     "aha": dict(
-        explainer=[None, "vit-stamps", torch.nn.Linear(2, 2)],
+        explainer=[None, "vit-photos", torch.nn.Linear(2, 2)],
         refine=[-1, 0.5, nan, "1", True],
         s=COUNT,
         tau=POSITIVE,
@@ -421,7 +421,7 @@ FUNCTIONS = {
         out="no folder of this name",
     ),
     "load_dataset": lambda: dict(name="photos"),
-    "load_explainer": lambda: dict(name="vit-stamps"),
+    "load_explainer": lambda: dict(name="efficientnet-lite0"),
     "box_masks": lambda: dict(boxes=[[(0, 0, 4, 4)]], size=(8, 8)),
     "summarise": lambda: dict(table=None),
 }

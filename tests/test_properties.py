@@ -20,7 +20,7 @@ quick = partial(nib, steps=2)
 
 @pytest.fixture(scope="module")
 def tower():
-    return xu.load_model("vit-stamps", device="cpu")
+    return xu.load_model("vit-photos", device="cpu")
 
 
 def pictures(model, seed=1):

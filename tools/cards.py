@@ -2,7 +2,6 @@
 
     XAI_DATA=FOLDER python -m tools.cards lit-lite0 --images FOLDER
     XAI_DATA=FOLDER python -m tools.cards vit-photos --images FOLDER
-    python -m tools.cards vit-stamps [--images FOLDER]
     python -m tools.cards strategies --images FOLDER
     python -m tools.cards explainers --images FOLDER
 
@@ -17,56 +16,17 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from PIL import Image
-from safetensors import safe_open
 
-from training.common import split_images
 from training.photographs import parted
-from xai_utils.data import load_dataset
 from xai_utils.images import rgb
 from xai_utils.methods import aha, grad_cam, load_explainer, random_map
 from xai_utils.methods.explainers import Explainer
-from xai_utils.metrics import caption_ranks, deletion_auc, insertion_auc, mean_interval
+from xai_utils.metrics import deletion_auc, insertion_auc, mean_interval
 from xai_utils.models import load_model
 from xai_utils.models.embedded import EMBEDDED, TRAINED
 
-from .photo_cards import CARDS, percent, photo_card, recipe_of
+from .photo_cards import CARDS, photo_card, recipe_of
 from .strategies_card import strategies_card
-
-VIT = """# vit-stamps
-
-A small vision transformer that stands in for CLIP's and ImageNet's ViTs where no hub can be
-reached. `load_model("vit-stamps")` is a dual encoder into conse-lite0's text space; `.image.head`
-makes it an ImageNet classifier.
-
-- **Shape**: a hybrid (Dosovitskiy et al. 2021). The first five stages of efficientnet-lite0,
-  frozen, give 112 channels on 14 x 14 cells; 2 x 2 of them are a token; 49 tokens and a class
-  token, width 192, 3 heads, 12 blocks; the class token goes through one linear layer to 384
-  dimensions (the embedding), and from there through one to 1000 logits.
-- **Training**: `python -m training.train_vit`, no labels. Distilled from the rest of
-  efficientnet-lite0 (logits, ConSE embedding, last feature map cell by cell), and captions of the
-  stamps as a contrastive term. Recipe of the file: `{recipe}`.
-- **Data**: crops of {images} ImageNet pictures (without their labels), the training stamps of
-  tuxpaint-stamps-default on plain grounds, textures and crops. Never seen: the novel stamps, the
-  test compositions, {held_out} held-out pictures.
-- **File**: vit-stamps.safetensors, float16, {megabytes:.1f} MB.
-
-## What it knows
-
-Which caption is right, among all captions of the same split (`caption_ranks`); n pictures, 95 %
-intervals.
-
-{retrieval}
-
-{agreement}
-
-## What it does not know
-
-It has seen {stamps} kinds of things by name. What it says of the rest it has from its teacher, and
-only as far as the pictures above carry; the novel stamps show how far that is. It is no replacement
-for CLIP: use it to see methods at work.
-"""
 
 
 @torch.no_grad()
@@ -76,74 +36,6 @@ def embed(image, pictures: list) -> torch.Tensor:
             image(torch.stack([image.transform(p) for p in pictures[i : i + 16]]))
             for i in range(0, len(pictures), 16)
         ]
-    )
-
-
-def retrieval(model, samples) -> tuple[torch.Tensor, int]:
-    """The rank of the best caption of something in each picture among the captions of all of them,
-    and how many those are."""
-    captions = sorted({t.caption for s in samples for t in s.things})
-    h = embed(model.image, [s.image for s in samples])
-    return caption_ranks(
-        h,
-        model.encode_text(captions),
-        [[captions.index(t.caption) for t in s.things] for s in samples],
-    ), len(captions)
-
-
-def retrieval_table(models: dict) -> str:
-    sets = {
-        "stamps on grey, seen in training": load_dataset("stamps", seed=1),
-        "scenes of one of them, unseen": load_dataset("scenes", seed=1, n=200, objects=1),
-        "scenes of two of them, unseen": load_dataset("scenes", seed=1, n=200, objects=2),
-        "novel stamps on grey": load_dataset("stamps", split="novel", seed=1),
-        "scenes of one novel stamp": load_dataset(
-            "scenes", split="novel", seed=1, n=100, objects=1
-        ),
-    }
-    lines = ["| pictures | n | captions | model | R@1, % | R@5, % |", "|---|---|---|---|---|---|"]
-    for name, samples in sets.items():
-        for label, model in models.items():
-            ranks, k = retrieval(model, samples[:])
-            cells = [percent(ranks <= top) for top in (1, 5)]
-            lines.append(f"| {name} | {len(ranks)} | {k} | {label} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def agreement(model, files: list[Path]) -> str:
-    """How far the student says what its teacher says, of pictures that the student has not seen."""
-    if not files:
-        return "Agreement with the teacher on held-out pictures: not measured, no --images."
-    pictures = []
-    for file in files:
-        with Image.open(file) as picture:
-            pictures.append(picture.convert("RGB"))
-    teacher, conse = load_model("efficientnet-lite0"), load_model("conse-lite0")
-    h, wanted = embed(model.image, pictures), teacher.head(embed(teacher, pictures))
-    got = model.image.head(h)
-    first = got.argmax(1) == wanted.argmax(1)
-    within = (wanted.topk(5).indices == got.argmax(1, keepdim=True)).any(1)
-    cosine = mean_interval(F.cosine_similarity(h, embed(conse.image, pictures)))
-    return (
-        f"On {len(files)} held-out pictures: the same first class as the teacher {percent(first)}"
-        f" %, its first class within the teacher's five {percent(within)} %, cosine of the"
-        f" embedding with conse-lite0's {cosine[0]:.2f} [{cosine[1]:.2f}, {cosine[2]:.2f}]."
-    )
-
-
-def vit_card(images: Path | None) -> str:
-    model, file = load_model("vit-stamps"), TRAINED / "vit-stamps.safetensors"
-    with safe_open(file, "pt") as weights:
-        recipe = json.loads(weights.metadata()["recipe"])
-    held_out = split_images(images)[1]
-    return VIT.format(
-        recipe=json.dumps(recipe),
-        images=recipe["images"],
-        held_out=len(held_out),
-        megabytes=file.stat().st_size / 1e6,
-        retrieval=retrieval_table({"vit-stamps": model, "conse-lite0": load_model("conse-lite0")}),
-        agreement=agreement(model, held_out),
-        stamps=len({t.caption for s in load_dataset("stamps")[:] for t in s.things}),
     )
 
 
@@ -246,13 +138,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", choices=[*CARDS, "vit-stamps", "strategies", "explainers"])
-    parser.add_argument("--images", type=Path)
+    parser.add_argument("name", choices=[*CARDS, "strategies", "explainers"])
+    parser.add_argument("--images", type=Path, required=True)
     arguments = parser.parse_args()
-    if arguments.name in (*CARDS, "strategies", "explainers") and arguments.images is None:
-        parser.error(f"the card of {arguments.name} needs --images")
     path = TRAINED / f"{arguments.name}.md"
-    cards = {"vit-stamps": vit_card, "strategies": strategies_card, "explainers": explainers_card}
+    cards = {"strategies": strategies_card, "explainers": explainers_card}
     cards = {name: partial(card, arguments.images) for name, card in cards.items()}
     cards |= {name: partial(photo_card, name, arguments.images) for name in CARDS}
     path.write_text(cards[arguments.name]())

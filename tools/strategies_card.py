@@ -85,9 +85,9 @@ Eight small image encoders that differ in how they were trained, for P-IBISA's F
 10: `load_model("vit-mini-dino")` and so on. `pretrained="random"` is the start that all of a shape
 share.
 
-- **Shapes**: vit-mini is vit-stamps at half its width: the first five stages of efficientnet-lite0,
-  frozen (they were trained on ImageNet **with labels**), 49 tokens and a class token, width 96, 3
-  heads, 12 blocks. resnet-mini is timm's ResNet with one basic block in each of its four stages and
+- **Shapes**: vit-mini is a ViT behind the first five stages of efficientnet-lite0, which are frozen
+  (they were trained on ImageNet **with labels**): 49 tokens and a class token, width 96, 3 heads,
+  12 blocks. resnet-mini is timm's ResNet with one basic block in each of its four stages and
   half the channels, on pictures of 112 pixels; nothing in it was trained before.
 - **Training**: `XAI_DATA=FOLDER python -m training.train_strategies --out build/strategies --images
   FOLDER`: the same start, the same {views} views of each photograph, the same number of steps and

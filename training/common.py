@@ -1,7 +1,6 @@
 """What the trainings share: pictures in shards, their command line, one recipe a folder."""
 
 import argparse
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -13,22 +12,6 @@ from safetensors.torch import save_file
 from xai_utils.batching import progress
 
 SHARD = 256  # pictures
-HELD_OUT = 100  # pictures of --images that are never trained on
-
-
-def split_images(folder: Path | None) -> tuple[list[Path], list[Path]]:
-    """(to train on, held out): the files in an order that only their names decide, the first
-    HELD_OUT kept away."""
-    if folder is None:
-        return [], []
-    files = [f for f in folder.rglob("*") if f.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")]
-    if len(files) <= HELD_OUT:
-        raise ValueError(
-            f"--images needs more than the {HELD_OUT} pictures that are held out, found"
-            f" {len(files)} in {folder}"
-        )
-    files.sort(key=lambda f: hashlib.sha256(f.name.encode()).hexdigest())
-    return files[HELD_OUT:], files[:HELD_OUT]
 
 
 def sharded(folder: Path, n: int, make, keys: tuple[str, ...]) -> dict[str, torch.Tensor]:

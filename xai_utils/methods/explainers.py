@@ -121,8 +121,8 @@ def standard(a: Tensor) -> Tensor:
 
 
 def load_explainer(name: str, *, device=None) -> Explainer:
-    """One of the kit's own (trained/explainers.md): "vit-stamps", "efficientnet-lite0", or a
-    variant such as "vit-stamps/s4".
+    """One of the kit's own (trained/explainers.md): "vit-photos", "efficientnet-lite0", or a
+    variant such as "vit-photos/s4".
 
     device  None: the GPU if there is one, else the CPU. Raises ValueError for a name that is not
             known.

@@ -34,7 +34,7 @@ def load_model(
 ) -> DualEncoder | ImageEncoder | TextEncoder:
     """A model by name.
 
-    name        "lit-lite0", "conse-lite0", "vit-photos", "vit-stamps" (dual encoders),
+    name        "lit-lite0", "conse-lite0", "vit-photos" (dual encoders),
                 "efficientnet-lite0" (image encoder with a head), see models/embedded.py;
                 "vit-mini-dino" and the like, see models/strategies.py,
                 "open_clip/NAME", "timm/NAME", "transformers/FOLDER-OR-NAME" in the hub's format, or

@@ -10,9 +10,6 @@ lit-lite0           conse-lite0 after it has read captions: two linear maps, tra
 vit-photos          a dual encoder and classifier: a small ViT behind the first six stages of
                     efficientnet-lite0, trained by training/train_vit_photos.py on photographs to
                     say what that network and lit-lite0 say (trained/vit-photos.md)
-vit-stamps          a dual encoder and classifier: a small ViT behind the first five stages of
-                    efficientnet-lite0, trained by training/train_vit.py to say what that network
-                    and the stamps' captions say (trained/vit-stamps.md)
 """
 
 import hashlib
@@ -72,24 +69,6 @@ def lite0() -> nn.Module:
     return model
 
 
-def new_vit() -> tuple[VisionTransformer, nn.Linear]:
-    """vit-stamps untrained and without its stem: (B, 112, 14, 14) features -> (B, 384); and its
-    classifier, (B, 384) -> (B, 1000).
-
-    12 blocks of width 192, a class token and 7 x 7 others.
-    """
-    vit = VisionTransformer(
-        img_size=14,
-        patch_size=2,
-        in_chans=112,
-        embed_dim=192,
-        depth=12,
-        num_heads=3,
-        num_classes=384,
-    )
-    return vit, nn.Linear(384, 1000)
-
-
 def new_vit_photos(init_values: float | None = None) -> tuple[VisionTransformer, nn.Linear]:
     """vit-photos untrained and without its stages: (B, 192, 7, 7) features -> (B, 384); and its
     classifier, (B, 384) -> (B, 1000).
@@ -110,42 +89,23 @@ def new_vit_photos(init_values: float | None = None) -> tuple[VisionTransformer,
     return vit, nn.Linear(384, 1000)
 
 
-def vit_stamps(device) -> DualEncoder:
-    """Image (B, 3, 224, 224) -> (B, 384), not normalised, with the 1000-way head; 12 blocks. Text
-    as conse-lite0's.
-
-    The hybrid of Dosovitskiy et al. 2021: a token is 2 x 2 cells of efficientnet-lite0's features
-    at stride 16.
-    """
-    image = hybrid("vit-stamps", new_vit(), stages=5, device=device)
-    return DualEncoder(image, conse_text(device, "vit-stamps text"), "vit-stamps")
-
-
 def vit_photos(device) -> DualEncoder:
     """Image (B, 3, 224, 224) -> (B, 384), not normalised, with the 1000-way head; 12 blocks. Text
     as lit-lite0's.
 
-    A hybrid as vit-stamps, trained by training/train_vit_photos.py (trained/vit-photos.md): a token
-    is a cell of efficientnet-lite0's features at stride 32.
+    The hybrid of Dosovitskiy et al. 2021: a token is a cell of efficientnet-lite0's features at
+    stride 32.
     """
-    image = hybrid("vit-photos", new_vit_photos(), stages=6, device=device)
-    return DualEncoder(image, lit_text(device, "vit-photos text"), "vit-photos")
-
-
-def hybrid(
-    name: str, new: tuple[VisionTransformer, nn.Linear], *, stages: int, device
-) -> ImageEncoder:
-    """The image side of a ViT behind efficientnet-lite0's first stages, with the weights of the
-    name."""
-    (vit, classifier), base, weights = new, lite0(), trained(name)
-    vit = with_stem(with_weights(vit, weights, "vit."), base, stages)
+    name, base = "vit-photos", lite0()
+    (vit, classifier), weights = new_vit_photos(), trained(name)
+    vit = with_stem(with_weights(vit, weights, "vit."), base, stages=6)
     vit.pretrained_cfg = dict(base.pretrained_cfg, architecture="hybrid")  # for the normalisation
-    return with_projection(
-        vit.to(device), with_weights(classifier, weights, "classifier.").to(device), name
-    )
+    classifier = with_weights(classifier, weights, "classifier.").to(device)
+    image = with_projection(vit.to(device), classifier, name)
+    return DualEncoder(image, lit_text(device, f"{name} text"), name)
 
 
-def with_stem(vit: VisionTransformer, base: nn.Module, stages: int = 5) -> VisionTransformer:
+def with_stem(vit: VisionTransformer, base: nn.Module, stages: int) -> VisionTransformer:
     """A ViT on features becomes one on pictures: `base`'s first stages come before its patches."""
     stem = nn.Sequential(base.conv_stem, base.bn1, *base.blocks[:stages])
     patch = vit.patch_embed.patch_size
@@ -330,5 +290,4 @@ EMBEDDED = {
     "efficientnet-lite0": efficientnet_lite0,
     "lit-lite0": lit_lite0,
     "vit-photos": vit_photos,
-    "vit-stamps": vit_stamps,
 }

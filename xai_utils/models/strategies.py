@@ -1,8 +1,7 @@
 """Small encoders that differ only in how they were trained: P-IBISA's Figures 2, 7 and 8 compare
 such ones.
 
-vit-mini     vit-stamps's shape at half its width: the first five stages of efficientnet-lite0, 49
-             tokens, 12 blocks of 96
+vit-mini     a ViT behind the first five stages of efficientnet-lite0: 49 tokens, 12 blocks of 96
 resnet-mini  timm's ResNet with one basic block a stage and half the channels, on pictures of 112
              pixels
 Each as "vit-mini-dino" and so on, trained by training/train_strategies.py from the same start on
@@ -98,7 +97,7 @@ def strategy_encoder(name: str, device, *, untrained: bool = False) -> ImageEnco
         model.load_state_dict(trained(name))
     base = lite0()
     if shape == "vit-mini":
-        model = with_stem(model, base)
+        model = with_stem(model, base, stages=5)
     model.pretrained_cfg = base.pretrained_cfg | dict(
         architecture=shape, num_classes=0
     )  # how pictures are normalised
