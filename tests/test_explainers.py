@@ -1,5 +1,4 @@
-"""AHA's two decoders, and the commands that train and compare them, on small models and pictures
-drawn here."""
+"""AHA's explainers and the command that trains them, on small models and pictures drawn here."""
 
 import json
 
@@ -13,12 +12,11 @@ from planted import SIDE, pieces, red_model, seeded, small_cnn, small_vit, with_
 from safetensors.torch import load_file
 
 import xai_utils as xu
-from training import compare_explainers, photographs, train_explainers
-from training.train_explainers import DECODERS, fresh
+from training import photographs, train_explainers
+from training.train_explainers import fresh
 from xai_utils.methods import aha, explainers, load_explainer
 from xai_utils.methods.aha import taught
-from xai_utils.methods.explainers import standard
-from xai_utils.methods.fused import FusedExplainer
+from xai_utils.methods.explainers import Explainer, standard
 from xai_utils.models import training as loops
 
 SIZE = dict(steps=4, batch=2, lr=1e-2, seed=0)
@@ -34,11 +32,10 @@ def some(n, *size):
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
-@pytest.mark.parametrize("decoder", DECODERS)
-def test_untrained_it_is_the_evidence_of_single_cells(decoder, kind):
+def test_untrained_it_is_the_evidence_of_single_cells(kind):
     encoder, classes = ENCODERS[kind](), torch.tensor([1, 4])
     x = some(2, 32, 24).float() / 255
-    explainer = seeded(lambda: DECODERS[decoder](encoder, grid=8))
+    explainer = seeded(lambda: Explainer(encoder, grid=8))
     cells = explainer.read(x)[1]  # (2, D, h, w)
     evidence = (cells * encoder.head.weight[classes][:, :, None, None]).sum(1)
     evidence = standard(evidence.flatten(1)).view_as(evidence)
@@ -48,9 +45,9 @@ def test_untrained_it_is_the_evidence_of_single_cells(decoder, kind):
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
-def test_a_few_steps_teach_the_fused_decoder_something_of_each_class(kind, tmp_path):
+def test_a_few_steps_teach_it_something_of_each_class(kind, tmp_path):
     encoder, x = ENCODERS[kind](), some(2, 32, 24)
-    explainer = seeded(lambda: FusedExplainer(encoder, grid=8, width=8))
+    explainer = seeded(lambda: Explainer(encoder, grid=8, width=8))
     inputs = x.float() / 255
 
     def learned(c):
@@ -68,9 +65,9 @@ def test_a_few_steps_teach_the_fused_decoder_something_of_each_class(kind, tmp_p
     assert a.map.shape == (2, 32, 24) and a.map.isfinite().all()
 
 
-def test_the_fused_decoder_finds_the_planted_patch(tmp_path):
+def test_it_finds_the_planted_patch(tmp_path):
     red, x = red_model(), with_red_patch(64, 0)[0]
-    explainer = seeded(lambda: FusedExplainer(red, grid=8))
+    explainer = seeded(lambda: Explainer(red, grid=8))
     size = dict(steps=150, batch=8, lr=5e-3, seed=0)
     taught(explainer, x, tmp_path, size, s=3)
     x, masks = with_red_patch(12, 1)
@@ -79,10 +76,10 @@ def test_the_fused_decoder_finds_the_planted_patch(tmp_path):
     assert min(m[k].mean() - m[~k].mean() for m, k in zip(a.map, masks)) > 1
 
 
-def test_a_fused_training_that_is_stopped_goes_on(tmp_path, monkeypatch):
+def test_a_training_that_is_stopped_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(loops, "EVERY", 2)
     red, x, rate = red_model(), with_red_patch(8, 0)[0], []
-    made = {k: seeded(lambda: FusedExplainer(red, grid=4)) for k in ("straight", "again")}
+    made = {k: seeded(lambda: Explainer(red, grid=4)) for k in ("straight", "again")}
     taught(made["straight"], x, tmp_path / "straight", SIZE, s=1)
     save = loops.save
 
@@ -92,7 +89,7 @@ def test_a_fused_training_that_is_stopped_goes_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(loops, "save", once)
     with pytest.raises(KeyboardInterrupt):
-        taught(seeded(lambda: FusedExplainer(red, grid=4)), x, tmp_path / "again", SIZE, s=1)
+        taught(seeded(lambda: Explainer(red, grid=4)), x, tmp_path / "again", SIZE, s=1)
     monkeypatch.setattr(loops, "save", lambda *args: (rate.append(len(args[3])), save(*args)))
     taught(made["again"], x, tmp_path / "again", SIZE, s=1)
     assert rate == [4]  # one more checkpoint, of all four steps
@@ -100,12 +97,11 @@ def test_a_fused_training_that_is_stopped_goes_on(tmp_path, monkeypatch):
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
-def test_what_has_no_blocks_or_no_head_is_refused(decoder, conse, tmp_path):
+def test_what_has_no_blocks_or_no_head_is_refused(conse, tmp_path):
     bare = xu.wrap(small_cnn(), name="whole", image_size=32)
     with pytest.raises(ValueError, match="whole has no split"):
-        DECODERS[decoder](bare)
-    headless, x = DECODERS[decoder](conse.image), some(2, 224, 224)
+        Explainer(bare)
+    headless, x = Explainer(conse.image), some(2, 224, 224)
     with pytest.raises(ValueError, match="blocks and a classifier head, got conse-lite0 image"):
         taught(headless, x, tmp_path / "out", SIZE, s=1)
     assert not (tmp_path / "out").exists()
@@ -147,44 +143,23 @@ def test_views_are_drawn_once_and_are_those_of_the_seed(folder, tmp_path, monkey
 COMMAND = ["--pictures", "6", "--workers", "0", "--steps", "2", "--batch", "2"]
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
-def test_one_command_trains_and_goes_on(decoder, folder, tmp_path, monkeypatch):
+def test_one_command_trains_and_goes_on(folder, tmp_path, monkeypatch):
     encoder, out = tiny(), tmp_path / "out"
     monkeypatch.setattr(train_explainers, "encoder_of", lambda name: encoder)
-    command = [*COMMAND, "--out", str(out), "--images", str(folder), "--decoder", decoder]
+    command = [*COMMAND, "--out", str(out), "--images", str(folder)]
     train_explainers.main([*command, "--only", "vit-photos", "vit-photos/s4"])
     with pytest.raises(SystemExit):  # another recipe in the same folder
         train_explainers.main([*command, "--seed", "9"])
     recipe = json.loads((out / "vit-photos" / "recipe.json").read_text())
     held_out = photographs.parted(folder)[1]
-    assert recipe["photographs"] == 60 - len(held_out) and recipe["decoder"] == decoder
+    assert recipe["photographs"] == 60 - len(held_out)
     weights = load_file(out / "aha-vit-photos.safetensors")
     saved = torch.load(out / "vit-photos" / "checkpoint.pt", weights_only=True)["module"]
     assert all(torch.allclose(v.float(), saved[k], atol=1e-3) for k, v in weights.items())
-    assert fresh(decoder, encoder, 0).load_state_dict(saved)
-    if decoder == "cells":  # the one that the package loads
-        monkeypatch.setattr(explainers, "load_model", lambda name, device: encoder)
-        monkeypatch.setattr(explainers, "trained", lambda name: weights)
-        monkeypatch.setattr(explainers, "TRAINED", out)
-        x = some(1, 224, 224).float() / 255
-        with torch.no_grad():
-            assert load_explainer("vit-photos/s4")(x, torch.tensor([3])).shape == (1, 784)
-
-
-def test_one_command_compares_the_decoders(folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(compare_explainers, "encoder_of", lambda name: tiny())
-    command = ["vit-photos", *COMMAND, "--out", str(tmp_path / "out"), "--images", str(folder)]
-    compare_explainers.main([*command, "--shown", "3"])
-    said = capsys.readouterr().out
-    assert "vit-photos, 3 pictures" in said and "fused less cells" in said
-    with pytest.raises(SystemExit):
-        compare_explainers.main([*command, "--shown", "60"])
-    assert "fewer than --shown" in capsys.readouterr().err
-
-
-def test_the_table_of_the_comparison_is_paired():
-    g = torch.Generator().manual_seed(0)
-    base = torch.rand(30, generator=g)
-    scores = {k: {"untrained": base, "cells": base - 0.1, "fused": base - 0.3} for k in "di"}
-    row = compare_explainers.table(scores).splitlines()[-1]
-    assert row.startswith("| fused less cells | -0.2000 [-0.2000, -0.2000]")
+    assert fresh(encoder, 0).load_state_dict(saved)
+    monkeypatch.setattr(explainers, "load_model", lambda name, device: encoder)
+    monkeypatch.setattr(explainers, "trained", lambda name: weights)
+    monkeypatch.setattr(explainers, "TRAINED", out)
+    x = some(1, 224, 224).float() / 255
+    with torch.no_grad():
+        assert load_explainer("vit-photos/s4")(x, torch.tensor([3])).shape == (1, 784)

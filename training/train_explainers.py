@@ -16,14 +16,12 @@ import torch
 
 from xai_utils.methods.aha import taught
 from xai_utils.methods.explainers import Explainer
-from xai_utils.methods.fused import FusedExplainer
 from xai_utils.models import load_model
 from xai_utils.types import ImageEncoder
 
 from .common import arguments, export, one_recipe
 from .photographs import parted, views
 
-DECODERS = {"cells": Explainer, "fused": FusedExplainer}
 PLANS = {
     "vit-photos": dict(s=1, share=1.0),
     "efficientnet-lite0": dict(s=1, share=1.0),
@@ -38,11 +36,11 @@ def encoder_of(name: str) -> ImageEncoder:
     return getattr(model, "image", model)
 
 
-def fresh(decoder: str, encoder: ImageEncoder, seed: int) -> Explainer:
-    """One of DECODERS behind the encoder, not trained."""
+def fresh(encoder: ImageEncoder, seed: int) -> Explainer:
+    """An explainer of the encoder, not trained."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return DECODERS[decoder](encoder)
+        return Explainer(encoder)
 
 
 def losses(out: Path, batch: int) -> pd.DataFrame:
@@ -63,7 +61,6 @@ def losses(out: Path, batch: int) -> pd.DataFrame:
 
 def main(given: list[str] | None = None) -> None:
     parser = arguments(__doc__, pictures=4096, steps=2500, batch=8, lr=1e-3, seed=1)
-    parser.add_argument("--decoder", choices=DECODERS, default="cells", help="what is trained")
     parser.add_argument(
         "--only",
         nargs="+",
@@ -81,9 +78,9 @@ def main(given: list[str] | None = None) -> None:
         plan, size = PLANS[name], dict(batch=a.batch, lr=a.lr, seed=a.seed)
         size["steps"] = max(1, round(plan["share"] * a.steps))
         given = dict(s=plan["s"], noise=plan.get("noise", 0.0))
-        recipe = told | dict(decoder=a.decoder) | size | given
+        recipe = told | size | given
         one_recipe(a.out / name, recipe, parser)
-        explainer = fresh(a.decoder, encoder_of(name), a.seed)
+        explainer = fresh(encoder_of(name), a.seed)
         taught(explainer, drawn, a.out / name, size, **given)
         file = a.out / f"aha-{name.replace('/', '-')}.safetensors"
         print(export(file, explainer.state_dict(), recipe), flush=True)

@@ -17,7 +17,12 @@ class Explainer(nn.Module):
 
     It starts from the evidence of single cells, what the model's last layers would say of each cell
     alone (for a CNN with mean pooling that is CAM), and learns what to add from the blocks' outputs
-    at a third, two thirds and all of the depth and from the picture itself.
+    at a third, two thirds and all of the depth and from the picture itself. These meet from deep to
+    shallow while the grid grows finer, as in DPT (Ranftl et al. 2021, Figure 1, right; it reads
+    four depths and is 256 channels wide): the deepest on a quarter of the grid, 7 x 7 cells, the
+    middle one on half of it, 14 x 14, the shallowest on all of it, 28 x 28, where the picture
+    joins. At each of the three the class scales and shifts the channels, and a residual unit of two
+    convolutions follows. The evidence of single cells joins the deepest one.
 
     backbone  the image encoder that it is trained for; none of its weights are in state_dict
     grid      G; the map is as fine as that
@@ -35,12 +40,11 @@ class Explainer(nn.Module):
 
     def build(self, channels: list[int], dim: int, width: int) -> None:
         """The layers that `learned` needs, for latents of so many channels and D = dim."""
-        self.into = nn.ModuleList(nn.Linear(c, width) for c in channels)
-        self.see = picture_layers(width)
-        self.scale_shift, self.query = nn.Linear(dim, 2 * width), nn.Linear(dim, width)
-        self.mix = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, width, 3, padding=1)
-        )
+        self.into = nn.ModuleList(nn.Conv2d(c, width, 1) for c in reversed(channels))
+        self.see, self.hint = picture_layers(width), nn.Conv2d(1, width, 1)
+        self.told, self.query = nn.Linear(dim, width), nn.Linear(dim, width)
+        self.scale_shift = nn.ModuleList(nn.Linear(width, 2 * width) for _ in channels)
+        self.units = nn.ModuleList(residual_unit(width) for _ in channels)
 
     @torch.no_grad()
     def read(self, x: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
@@ -82,18 +86,37 @@ class Explainer(nn.Module):
         self, x: Tensor, latents: list[Tensor], evidence: Tensor, direction: Tensor
     ) -> Tensor:
         """Features (B, width, G, G). evidence (B, 1, h, w), direction (B, D), of length 1."""
-        side = self.grid, self.grid
-        scale, shift = self.scale_shift(direction)[:, :, None, None].chunk(2, 1)
-        f = F.adaptive_avg_pool2d(self.see(x), side)
-        for layer, z in zip(self.into, latents):
-            f = f + F.interpolate(layer(z).movedim(-1, 1), size=side, mode="bilinear")
-        return self.mix(F.gelu(f * (1 + scale) + shift))
+        told, f = F.gelu(self.told(direction)), None  # (B, width)
+        for i, z in enumerate(reversed(latents)):
+            side = (-(-self.grid // 2 ** (len(latents) - 1 - i)),) * 2  # rounded up
+            skip = self.into[i](resized(z.movedim(-1, 1), side))  # (B, width, *side)
+            f = skip + (self.hint(resized(evidence, side)) if f is None else resized(f, side))
+            if i == len(latents) - 1:
+                f = f + F.adaptive_avg_pool2d(self.see(x), side)
+            scale, shift = self.scale_shift[i](told)[:, :, None, None].chunk(2, 1)
+            f = f * (1 + scale) + shift
+            f = f + self.units[i](f)
+        return f
 
 
 def picture_layers(width: int) -> nn.Sequential:
     """(B, 3, H, W) -> (B, width, H / 8, W / 8)."""
     halve = [nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in ((3, 16), (16, 32), (32, width))]
     return nn.Sequential(halve[0], nn.GELU(), halve[1], nn.GELU(), halve[2])
+
+
+def residual_unit(width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.GELU(),
+        nn.Conv2d(width, width, 3, padding=1),
+        nn.GELU(),
+        nn.Conv2d(width, width, 3, padding=1),
+    )
+
+
+def resized(z: Tensor, side: tuple[int, int]) -> Tensor:
+    """(B, C, h, w) -> (B, C, *side), bilinear, each of its own cells counted where they shrink."""
+    return F.interpolate(z, size=side, mode="bilinear", antialias=True)
 
 
 def check_trainable(encoder, pictures, batch) -> None:
