@@ -1,4 +1,5 @@
 # make reproduce [NB=11] [JOBS=2]        run the notebooks, JOBS at once, draw figures/, write figures/index.html
+# make reproduce SCRATCH=1                compute all evidence anew before, which takes hours
 # make reproduce [NB=11] PROFILE=paper   those with a file in profiles/paper/, all into build/paper/
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -12,6 +13,7 @@ RUNS := $(PY) tools/runs.py
 EVIDENCE := $(PY) tools/evidence.py
 STUDY ?=
 K ?= 3
+SCRATCH ?=
 JOBS ?= 2
 AT_ONCE := OMP_NUM_THREADS=1 $(MAKE) -s -j$(JOBS) NOTEBOOKS
 
@@ -57,6 +59,7 @@ reproduce: .venv/.ready  ## run every notebook (NB=11: one; PROFILE=paper), draw
 ifeq ($(NOTEBOOKS),)
 $(error $(NONE))
 else ifeq ($(PROFILE),embedded)
+	@$(if $(SCRATCH),$(EVIDENCE) compute --anew)
 	@$(AT_ONCE)="$(NOTEBOOKS)" figures/index.html
 	@echo "open figures/index.html"
 else
@@ -76,7 +79,7 @@ build/$(PROFILE)/%.ipynb: notebooks/%.ipynb $(SETTINGS) $(SOURCES) .venv/.ready 
 	@$(RUNS) notebook $< $@ --profile $(PROFILE)
 
 evidence: build/.data  ## compute what is missing or stale of the studies (STUDY=..., PROFILE=...)
-	@$(EVIDENCE) compute $(STUDY) --profile $(PROFILE)
+	@$(EVIDENCE) compute $(STUDY) --profile $(PROFILE) $(if $(SCRATCH),--anew)
 
 evidence-check: build/.data  ## compute K=3 random cases of every study again and compare
 	@$(EVIDENCE) check $(STUDY) --profile $(PROFILE) -k $(K)

@@ -96,6 +96,8 @@ def test_a_second_call_computes_nothing(tmp_path):
     CALLS.clear()
     assert evidence.compute(study, "embedded", scratch=tmp_path / "other") == []
     assert CALLS == []
+    assert evidence.compute(study, "embedded", anew=True, scratch=tmp_path / "new") == ["dice"]
+    assert sorted(CALLS) == list(range(12))
 
 
 def test_a_stopped_run_goes_on(tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 """Compute the evidence of studies, and check it.
 
-    python tools/evidence.py compute [STUDY ...] [--profile embedded]
+    python tools/evidence.py compute [STUDY ...] [--profile embedded] [--anew]
     python tools/evidence.py check [STUDY ...] [--profile embedded] [-k 3]
     python tools/evidence.py list
 
@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("command", choices=("compute", "check", "list"))
     parser.add_argument("studies", nargs="*", metavar="STUDY", help="none: all")
     parser.add_argument("--profile", choices=studies.PROFILES, default="embedded")
+    parser.add_argument("--anew", action="store_true", help="compute all, whatever is kept")
     parser.add_argument("-k", type=int, default=3, help="cases of each study to check")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 2**31, help="of the choice")
     args = parser.parse_args()
@@ -35,19 +36,19 @@ def main() -> int:
     chosen = [study for study in chosen if study.parts(args.profile)]
     torch.set_num_threads(1)  # as the workers have it
     if args.command == "compute":
-        return compute(chosen, args.profile)
+        return compute(chosen, args.profile, args.anew)
     if args.command == "list":
         return listed(chosen, args.profile)
     return check(chosen, args.profile, args.k, args.seed)
 
 
-def compute(chosen, profile: str) -> int:
+def compute(chosen, profile: str, anew: bool) -> int:
     missing = 0
     with cluster() as client:
         for study in chosen:
             start = time.time()
             try:
-                done = studies.compute(study, profile, client)
+                done = studies.compute(study, profile, client, anew=anew)
             except DataMissing as error:
                 print(f"{study.name}: {error}", file=sys.stderr)
                 missing += 1

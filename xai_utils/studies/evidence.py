@@ -107,10 +107,17 @@ def load(study: Study, profile: str = "embedded") -> Evidence:
     return Evidence(study, profile, table.to_pandas(), made)
 
 
-def compute(study: Study, profile: str, client=None, scratch: Path = SCRATCH) -> list[str]:
+def compute(
+    study: Study, profile: str, client=None, *, anew: bool = False, scratch: Path = SCRATCH
+) -> list[str]:
     """Compute the parts that are missing or stale and write the file anew after each; the names of
-    those that were computed. A part whose source has changed is not stale where a check agrees."""
-    known = load(study, profile) if file_of(study, profile).exists() else None
+    those that were computed. A part whose source has changed is not stale where a check agrees.
+
+    client   a dask.distributed Client, whose workers share the work
+    anew     all parts, whatever is kept
+    scratch  folder for the pieces of parts under way, which a stopped run goes on from
+    """
+    known = load(study, profile) if file_of(study, profile).exists() and not anew else None
     kept = dict(known.made) if known else {}
     frames = {name: known.part(name) for name in kept}
     parts, done = study.parts(profile), []
