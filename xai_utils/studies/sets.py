@@ -40,3 +40,11 @@ def of_two_things(name: str, n: int, size: tuple[int, int] = (224, 224)) -> list
     """The first n pictures of a data set in which an encoder of `size` sees two things, the two
     largest."""
     return showing(load_dataset(name), n, things=2, size=size)
+
+
+@cache
+def prompted(model: str, n: int, top: int = TOP, seed: int = 0) -> list[Sample]:
+    """n scenes of one thing, captioned "a photo of" it, as zero-shot classification names a class:
+    captions long enough for a map of their words."""
+    found = scenes(model, n, 1, top, seed)
+    return [replace(s, caption=f"a photo of {s.caption}") for s in found]
