@@ -18,12 +18,19 @@ SETS = dict(
         "one thing": partial(sets.prompted, "vit-photos", 100),
         "two things": partial(sets.scenes, "vit-photos", 100, objects=2, seed=1),
     },
-    captioned={name: partial(sets.captioned, name, 100) for name in ("flickr8k", "coco")},
+    captioned={
+        "flickr8k": partial(sets.captioned, "flickr8k", 100),
+        "coco": partial(sets.captioned, "coco/train", 100),
+    },
     paper={
         "cc3m": partial(sets.captioned, "cc3m", 2000),
         "imagenet": partial(sets.captioned, "imagenet", 1000),
         "flickr8k": partial(sets.captioned, "flickr8k", 1000),
     },
+)
+SWEPT = SETS | dict(
+    captioned={"flickr8k": SETS["captioned"]["flickr8k"]},
+    paper={name: partial(sets.captioned, name, 200) for name in SETS["paper"]},
 )
 RISE = dict(embedded=300, captioned=150, paper=6000)  # masks of an image, 6,000 in NIB's repository
 STEPS, LAYERS = (3, 5, 8, 10, 13, 15, 18, 20), range(2, 10)  # Tables 3 and 6, 4 and 7
@@ -38,7 +45,6 @@ SOFT = {
     "conf-drop-nib": partial(metrics.confidence_drop, protocol="nib"),
     "conf-incr-nib": partial(metrics.confidence_increase, protocol="nib"),
 }
-PLACES = {"iou": metrics.iou}
 RELEASED = {  # four baselines as NIB's repository computes them
     "grad-cam (released)": partial(m.grad_cam, pool=False),
     "chefer (released)": partial(m.chefer, first=-1),
@@ -52,32 +58,29 @@ CONTROLS = {
 }
 
 
-def judged(profile: str, methods: dict, names: list[str] | None = None) -> list[Judged]:
-    """Both sides of the profile's sets, judged as in Table 2; with IoU where things have places."""
-    parts = []
-    for name, samples in SETS[profile].items():
-        if names is not None and name not in names:
-            continue
-        own = PLACES if profile == "embedded" else {}
-        for side, asked in (("image", SCALED | own), ("text", SCALED | SOFT)):
-            parts.append(
-                Judged(
-                    name=f"{name}, {side}",
-                    model=MODEL[profile],
-                    samples=samples,
-                    methods=methods[side],
-                    metrics=asked,
-                    modality=side,
-                )
-            )
-    return parts
+def judged(profile: str, data: dict, methods: dict[str, dict]) -> list[Judged]:
+    """Both sides of some sets, judged as in Table 2, with IoU where masks are exact."""
+    placed = {"iou": metrics.iou} if profile == "embedded" else {}
+    asked = dict(image=SCALED | placed, text=SCALED | SOFT)
+    return [
+        Judged(
+            name=f"{name}, {side}",
+            model=MODEL[profile],
+            samples=samples,
+            methods=methods[side],
+            metrics=asked[side],
+            modality=side,
+        )
+        for name, samples in data.items()
+        for side in asked
+    ]
 
 
 def tables(profile: str) -> list[Judged]:
-    """Tables 2 and 8."""
+    """Table 2."""
     text = measures.METHODS | CONTROLS
     image = text | {"rise": partial(m.rise, masks=RISE[profile])} | RELEASED
-    return judged(profile, dict(image=image, text=text))
+    return judged(profile, SETS[profile], dict(image=image, text=text))
 
 
 def sweeps(profile: str) -> list[Judged]:
@@ -86,26 +89,23 @@ def sweeps(profile: str) -> list[Judged]:
     tried |= {f"layer={v}": partial(measures.nib_at, twelfths=v) for v in LAYERS}
     tried |= {f"beta={b:g}": partial(m.m2ib, beta=b) for b in BETAS[profile]}
     tried |= {"random": m.random_map}
-    return judged(
-        profile, dict(image=tried, text=tried), ["coco"] if profile == "captioned" else None
-    )
+    return judged(profile, SWEPT[profile], dict(image=tried, text=tried))
 
 
 PAIRS = dict(
     embedded=SETS["embedded"]["two things"],
-    captioned=SETS["captioned"]["coco"],
+    captioned=SETS["captioned"]["flickr8k"],
     paper=partial(sets.captioned, "flickr8k", 100),
 )
-NAMED = dict(  # pictures of two things: their pairs of a picture and a name, or of the first name
+NAMED = dict(  # pictures of two things, of which a text names one
     embedded=partial(sets.scenes, "vit-photos", 100, objects=2, seed=2),
-    captioned=partial(sets.of_two_things, "coco", 100),
+    captioned=partial(sets.of_two_things, "coco/train", 100),
     paper=partial(sets.of_two_things, "coco", 200),
 )
 
 
-def measured(profile: str, name: str, measure, n: int = 100, **options) -> Measured:
+def measured(profile: str, name: str, measure, n: int = 100, loose=(), **options) -> Measured:
     """A part on the profile's pairs of a picture and its caption."""
-    loose = options.pop("loose", ())
     given = dict(model=MODEL[profile], samples=PAIRS[profile]) | options
     return Measured(name=name, n=n, measure=partial(measure, **given), loose=loose)
 
@@ -116,13 +116,14 @@ def walks(profile: str) -> list[Measured]:
 
 def signs(profile: str) -> list:
     """Figure 1 counted, and what places are worth."""
-    methods = {f"nib, {n} nodes": partial(m.nib, steps=n) for n in (1, 50)}
+    more = {"nib, 1 node": partial(m.nib, steps=1), "nib, 50 nodes": partial(m.nib, steps=50)}
+    one_of_two = dict(samples=partial(sets.named, "vit-photos", 100, seed=2))
     named = Judged(
         name="named",
         model=MODEL[profile],
         samples=NAMED[profile],
         target="things",
-        methods={"nib": m.nib, "m2ib": m.m2ib} | methods | {"random": m.random_map},
+        methods={"nib": m.nib, "m2ib": m.m2ib} | more | {"random": m.random_map},
         metrics={
             "mask-contrast": partial(metrics.mask_contrast, scaled=True),
             "iou": metrics.iou,
@@ -131,7 +132,7 @@ def signs(profile: str) -> list:
     )
     return [
         named,
-        measured(profile, "cells", measures.cells),
+        measured(profile, "cells", measures.cells, **(one_of_two if profile == "embedded" else {})),
         measured(profile, "single places", measures.single_places),
     ]
 
