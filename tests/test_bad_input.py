@@ -246,6 +246,7 @@ OWN = {
     ),
     "miou": dict(threshold=[-0.1, 1.5, nan, "0.5", True]),
     "instance_recall": dict(part=[0, 1.5, nan, "0.5", True]),
+    "mask_contrast": dict(scaled=FLAG),
     "evenness": dict(above_background=FLAG),
     "boundary_f": dict(reach=COUNT),
     "map_area": dict(above=[nan, inf, "0.5", True]),

@@ -59,15 +59,24 @@ def pointing_game(
 
 @metric("mask-contrast", higher_is_better=True, needs=("masks", "others"))
 def mask_contrast(
-    encoder: Encoder, inputs: Tensor, targets: Tensor, map: Tensor, *, masks: Tensor, others: Tensor
+    encoder: Encoder,
+    inputs: Tensor,
+    targets: Tensor,
+    map: Tensor,
+    *,
+    masks: Tensor,
+    others: Tensor,
+    scaled: bool = False,
 ) -> Tensor:
     """Mean of the map on the named object minus its mean on the other ones, (B,); masks and others
     (B, H, W) bool.
 
     Above 0 where the map prefers what the text names. It keeps the map's scale: compare signs
-    across methods.
+    across methods. scaled: of the min-max scaled map, whose sizes can be compared.
     """
+    check_flag("scaled", scaled)
     check_masks(others, inputs, "others")
+    map = min_max(check_map(map, inputs)) if scaled else map
     means = [mask_mean(encoder, inputs, targets, map, masks=m) for m in (masks, others)]
     return means[0] - means[1]
 

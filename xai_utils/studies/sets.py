@@ -78,3 +78,11 @@ def offered(name: str, n: int) -> Iterable[Sample]:
     if name == "scenes":
         return of_imagenet(100 + 3 * n, objects=1)
     return load_dataset(name)
+
+
+@cache
+def prompted(model: str, n: int, top: int = TOP, seed: int = 0) -> list[Sample]:
+    """n scenes of one thing, captioned "a photo of" it, as zero-shot classification names a class:
+    captions long enough for a map of their words."""
+    found = scenes(model, n, 1, top, seed)
+    return [replace(s, caption=f"a photo of {s.caption}") for s in found]

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ...stats import Estimate, jackknife, ratio, slope
+from ..evidence import parts, reads
 from ..sources import published, read
 from ..statistics import (
     Verdict,
@@ -40,18 +41,167 @@ NEAR = 5.0
 NO_WORSE = {"conf-drop": 1.02, "conf-incr": 5.0, "iou": 0.02}
 
 
+# What each claim takes of the rows of its studies. A unit is a picture with its caption.
+
+
+def by_side(rows: pd.DataFrame, by: str, column: str) -> dict[str, dict]:
+    """side -> value of `by` -> a column's values, one a unit, in one order."""
+    found = {}
+    for (side, key), some in rows.groupby(["side", by], sort=False):
+        found.setdefault(side, {})[key] = some.sort_values("unit")[column].to_numpy()
+    return found
+
+
+def numbered(swept: pd.DataFrame, what: str) -> list[float]:
+    """The settings of a sweep, rising: 3, 5, ... of "steps=3", "steps=5", ..."""
+    found = swept.method.str.extract(rf"^{what}=(.+)$")[0].dropna().unique()
+    return sorted(float(v) if what == "beta" else int(v) for v in found)
+
+
+def of_betas(swept: pd.DataFrame) -> dict:
+    return dict(swept=swept, betas=numbered(swept, "beta"))
+
+
+def of_steps(swept: pd.DataFrame) -> dict:
+    return dict(swept=swept, counts=numbered(swept, "steps"))
+
+
+def of_layers(swept: pd.DataFrame) -> dict:
+    return dict(swept=swept, layers=numbered(swept, "layer"))
+
+
+def of_both(swept: pd.DataFrame) -> dict:
+    ours = [f"{what}={v:g}" for what in ("steps", "layer") for v in numbered(swept, what)]
+    return dict(swept=swept, ours=ours, theirs=[f"beta={v:g}" for v in numbered(swept, "beta")])
+
+
+def of_sums(rows: pd.DataFrame) -> dict:
+    rows = rows[rows.nodes.notna()]
+    gaps = rows.assign(gap=(rows.total - rows.change).abs() / rows.change.abs())
+    return dict(gaps=by_side(gaps.astype({"nodes": int}), "nodes", "gap"))
+
+
+def of_paths(rows: pd.DataFrame) -> dict:
+    found = by_side(rows[rows["at"].notna()], "at", "similarity")
+    return dict(paths={side: np.stack([by[t] for t in sorted(by)]) for side, by in found.items()})
+
+
+def of_precision(swept: pd.DataFrame, rows: pd.DataFrame) -> dict:
+    """The counts of steps that were both swept and walked."""
+    rows = rows[rows.nodes.isin(numbered(swept, "steps"))].astype({"nodes": int})
+    close = by_side(rows, "nodes", "correlation")
+    return dict(swept=swept, gaps=of_sums(rows)["gaps"], close=close)
+
+
+def of_seconds(rows: pd.DataFrame) -> dict:
+    both = rows.groupby(["unit", "method"]).seconds.sum().unstack()
+    return dict(seconds={method: both[method].to_numpy() for method in both})
+
+
+def of_passes(rows: pd.DataFrame) -> dict:
+    costs = rows[rows.part == "passes"].set_index("method")
+    names = {f"towers_{way}": f"towers {way}" for way in ("forward", "backward")}
+    return dict(costs=costs.rename(columns=names))
+
+
+def of_towers(rows: pd.DataFrame) -> dict:
+    return dict(passes=rows[rows.part == "towers"])
+
+
+def of_runs(rows: pd.DataFrame) -> dict:
+    most = rows[rows.part == "runs"].groupby("side", sort=False).two_runs.max()
+    return dict(runs=most.rename("two runs").reset_index())
+
+
+def of_seeds(rows: pd.DataFrame) -> dict:
+    found = by_side(rows[(rows.part == "m2ib") & rows.seed.gt(0)], "seed", "moved")
+    return dict(moved={side: np.stack([*by.values()], 1) for side, by in found.items()})
+
+
+def of_ends(rows: pd.DataFrame) -> dict:
+    rows = rows[(rows.part == "m2ib") & rows.low.notna()]
+    ends = rows[(rows.low == rows.low.min()) & (rows.high == rows.high.max())]
+    alike = by_side(ends, "high", "correlation")
+    return dict(alike={side: by[rows.high.max()] for side, by in alike.items()})
+
+
+def of_noise(rows: pd.DataFrame) -> dict:
+    rows = rows[rows.part == "noise"].assign(side="image")
+    return dict(steady=by_side(rows, "method", "correlation")["image"])
+
+
+def of_planted(rows: pd.DataFrame) -> dict:
+    found = rows[(rows.part == "planted") & (rows.method == "nib")]
+    return dict(planted={r.encoder: (r.stray, r.decisive) for r in found.itertuples()})
+
+
+def of_rewritten(rows: pd.DataFrame, method: str = "nib") -> dict:
+    """The largest difference of all pictures."""
+    found = rows[(rows.part == "rewritten") & (rows.method == method)]
+    return dict(apart=found.groupby("form", sort=False).apart.max().to_dict())
+
+
+def of_divergence(rows: pd.DataFrame) -> dict:
+    """Means over all pictures."""
+    found = rows[rows["sampled"].notna()].groupby(["sigma", "gate"])[["closed", "sampled"]].mean()
+    each = {name: {s: v.to_list() for s, v in found[name].groupby("sigma")} for name in found}
+    return dict(closed=each["closed"], drawn=each["sampled"])
+
+
+def of_vanishing(rows: pd.DataFrame) -> dict:
+    """The mean gap and the smallest correlation of all pictures, for falling noise."""
+    by = rows[rows.gap.notna()].groupby("sigma")
+    gaps, near = by.gap.mean()[::-1], by.correlation.min()[::-1]
+    return dict(gaps=gaps.to_list(), correlations=near.to_list())
+
+
+def of_removals(rows: pd.DataFrame) -> dict:
+    rows = rows[rows.part == "cells"]
+    return dict(changes=by_side(rows.assign(side=rows["where"]), "cells", "change"))
+
+
+def of_places(rows: pd.DataFrame) -> dict:
+    rows = rows[rows.part == "single places"]
+    same = dict(dataset="single places", model="", metric="map-spearman")
+    own = dict(modality=rows.side, sample=rows.unit.astype(str), value=rows.correlation)
+    return dict(table=rows[["method"]].assign(**same, **own))
+
+
+def of_mfaba(rows: pd.DataFrame) -> dict:
+    sums = rows[rows.part == "mfaba"]
+    off = by_side(
+        sums.assign(off=(sums.total - sums.fall).abs() / sums.fall.abs(), of=0), "of", "off"
+    )
+    planted = rows[(rows.part == "planted") & (rows.method == "mfaba")].iloc[0]
+    apart = of_rewritten(rows, "mfaba")
+    return dict(
+        off={side: by[0] for side, by in off.items()},
+        stray=planted.stray / planted.decisive,
+        **apart,
+    )
+
+
+def of_criteria(rows: pd.DataFrame) -> dict:
+    """A criterion is met where all pairs say so."""
+    met = rows[rows.part == "criteria"].groupby(["method", "criterion"]).met.all()
+    return dict(found={method: by.droplevel(0).to_dict() for method, by in met.groupby("method")})
+
+
+@reads("nib-tables")
 def nib_01(table: pd.DataFrame) -> Verdict:
     """NIB's image drop lies below that of each of the seven rivals on every data set."""
     remark = "; printed: M2IB at beta = 0.01 is ahead of NIB"
     return by_rule("nib-01", table, f"image conf-drop: nib < {ALL}", remark=remark)
 
 
+@reads("nib-tables")
 def nib_02(table: pd.DataFrame) -> Verdict:
     """NIB's image increase lies above that of each of the seven rivals on every data set."""
     remark = "; printed: RISE is ahead on ImageNet"
     return by_rule("nib-02", table, f"image conf-incr: nib > {ALL}", remark=remark)
 
 
+@reads("nib-tables")
 def nib_03(table: pd.DataFrame) -> Verdict:
     """NIB's text drop lies below that of each of the seven rivals on every data set, both where the
     upper half of the tokens stays (conf-drop) and where embeddings are weighted (conf-drop-nib)."""
@@ -59,6 +209,7 @@ def nib_03(table: pd.DataFrame) -> Verdict:
     return by_rule("nib-03", table, rule)
 
 
+@reads("nib-tables")
 def nib_04(table: pd.DataFrame) -> Verdict:
     """NIB's text increase lies above that of each of the seven rivals on every data set, by both
     text protocols (conf-incr and conf-incr-nib)."""
@@ -66,6 +217,7 @@ def nib_04(table: pd.DataFrame) -> Verdict:
     return by_rule("nib-04", table, rule, remark="; printed: Chefer is ahead on CC")
 
 
+@reads("nib-tables")
 def nib_05(table: pd.DataFrame) -> Verdict:
     """NIB's mean improvement on M2IB lies within 5 points of the printed 9 % (image) and 58.83 %
     (text), and that on each of the seven rivals, and so on the best of them, lies above 0.
@@ -171,6 +323,7 @@ def printed_improvements() -> pd.DataFrame:
 IMPROVED = ("side", "against", "drop and increase", "drop alone")
 
 
+@reads("nib-seconds", given=of_seconds)
 def nib_06(seconds: dict[str, np.ndarray], *, clusters=None) -> Verdict:
     """NIB saves more than 50 % of M2IB's time: 1 - NIB's mean seconds over M2IB's lies above 0.5
     beyond chance, by a jackknife over pictures.
@@ -183,6 +336,7 @@ def nib_06(seconds: dict[str, np.ndarray], *, clusters=None) -> Verdict:
     return judge("nib-06", [line], remark="; printed: 64 %")
 
 
+@reads("nib-seconds", given=of_seconds)
 def nib_07(seconds: dict[str, np.ndarray], *, clusters=None) -> Verdict:
     """Each rival takes longer than NIB: its mean seconds over NIB's lie above 1 beyond chance, by a
     jackknife over the pictures of all data sets together; seconds as in `nib_06`."""
@@ -195,6 +349,7 @@ def nib_07(seconds: dict[str, np.ndarray], *, clusters=None) -> Verdict:
     return judge("nib-07", lines, remark="; printed: Chefer is faster on two sets")
 
 
+@reads("nib-properties", given=of_passes)
 def nib_08(costs: pd.DataFrame) -> Verdict:
     """NIB's forward and backward passes together are fewer than each rival's.
 
@@ -209,6 +364,7 @@ def nib_08(costs: pd.DataFrame) -> Verdict:
     return judge("nib-08", lines, remark="; printed: four methods need 3 forwards")
 
 
+@reads("nib-properties", given=of_towers)
 def nib_09(passes: pd.DataFrame) -> Verdict:
     """NIB's forward passes a map are the same on every line, and so are its backward passes.
 
@@ -224,6 +380,7 @@ def nib_09(passes: pd.DataFrame) -> Verdict:
     return judge("nib-09", lines)
 
 
+@reads("nib-stability", given=of_runs)
 def nib_10(runs: pd.DataFrame) -> Verdict:
     """Two runs differ nowhere, by not a single bit, on either side.
 
@@ -236,6 +393,7 @@ def nib_10(runs: pd.DataFrame) -> Verdict:
     return judge("nib-10", lines)
 
 
+@reads("nib-stability", given=of_seeds)
 def nib_11(moved: dict[str, Sequence], *, clusters=None) -> Verdict:
     """With another seed M2IB's hottest place is another one in more than a tenth of the pairs,
     beyond chance and on both sides.
@@ -259,6 +417,7 @@ def share(what: str, yes, bound: float, clusters=None) -> dict:
     return compared({"comparison": what}, values, ">", bound, clusters=clusters, among=(0.0, 1.0))
 
 
+@reads("nib-walks", given=of_sums)
 def nib_12(gaps: dict[str, dict[int, Sequence]], *, clusters=None) -> Verdict:
     """In more than half of the pairs, beyond chance, the relative completeness gap is below 10 % at
     10 nodes and below 1 % at 100, on both sides: so is their median.
@@ -273,6 +432,7 @@ def nib_12(gaps: dict[str, dict[int, Sequence]], *, clusters=None) -> Verdict:
     return judge("nib-12", lines)
 
 
+@reads("nib-properties", given=of_planted)
 def nib_13(planted: dict[str, tuple[float, float]]) -> Verdict:
     """On every planted encoder cells without influence score below 1e-6, and the one that decides
     scores above it.
@@ -287,6 +447,7 @@ def nib_13(planted: dict[str, tuple[float, float]]) -> Verdict:
     return judge("nib-13", lines)
 
 
+@reads("nib-properties", given=of_rewritten)
 def nib_14(apart: dict[str, float]) -> Verdict:
     """Every rewritten network has the map of the original within 1e-4 of its largest score.
 
@@ -301,6 +462,7 @@ def same_maps(apart: dict[str, float]) -> list[dict]:
     return [exact({"comparison": f"{k}: maps apart"}, v, "<", 1e-4) for k, v in apart.items()]
 
 
+@reads("nib-properties", given=of_divergence)
 def nib_15(closed: dict[float, Sequence[float]], drawn: dict[float, Sequence[float]]) -> Verdict:
     """The divergence is 0 where the gate is, the sampled one lies within 1 % of the closed form at
     every other gate, and it rises from each gate to the next.
@@ -321,6 +483,7 @@ def nib_15(closed: dict[float, Sequence[float]], drawn: dict[float, Sequence[flo
     return judge("nib-15", lines)
 
 
+@reads("nib-properties", given=of_vanishing)
 def nib_16(gaps: Sequence[float], correlations: Sequence[float]) -> Verdict:
     """False by algebra: the gap between two gates is proportional to 1/sigma^2, so it grows as the
     noise vanishes. Computed all the same: the claim wants the gap at the smallest noise below that
@@ -338,6 +501,7 @@ def nib_16(gaps: Sequence[float], correlations: Sequence[float]) -> Verdict:
     return judge("nib-16", lines, remark="; the gap is proportional to 1/sigma^2")
 
 
+@reads("nib-walks", given=of_paths)
 def nib_17(paths: dict[str, Sequence], *, clusters=None) -> Verdict:
     """In more than 90 % of the pairs, beyond chance and on both sides, S never falls from the shut
     to the open gate, and half of its change comes after a gate of 0.1.
@@ -364,6 +528,7 @@ def late(path) -> np.ndarray:
         return (s[(len(s) - 1) // 10] - s[0]) / (s[-1] - s[0]) <= 0.5
 
 
+@reads("nib-signs", given=of_removals)
 def nib_18(changes: dict[str, dict[str, Sequence]], *, clusters=None) -> Verdict:
     """Taking the most negative cells away raises the match, and raises it more than taking random
     ones away, in the layer and in the picture.
@@ -380,11 +545,13 @@ def nib_18(changes: dict[str, dict[str, Sequence]], *, clusters=None) -> Verdict
     return judge("nib-18", lines)
 
 
+@reads("nib-signs", given=parts("named"))
 def nib_19(table: pd.DataFrame) -> Verdict:
     """NIB's contrast (mean on the named thing minus that on the other one) lies above M2IB's."""
     return by_rule("nib-19", table, "mask-contrast: nib > m2ib")
 
 
+@reads("nib-signs", given=of_places)
 def nib_20(table: pd.DataFrame) -> Verdict:
     """NIB's map correlates better than M2IB's with what taking single places away costs
     (map-spearman), on both sides."""
@@ -396,6 +563,7 @@ def on_both_sides(*clauses: str) -> str:
     return "; ".join(f"{side} {clause}" for side in SIDES for clause in clauses)
 
 
+@reads("nib-sweeps", given=of_betas)
 def nib_21(swept: pd.DataFrame, betas: Sequence[float]) -> Verdict:
     """M2IB's drop is higher at the largest beta than at the smallest, and the least-squares line of
     drop over the rank of beta rises in the lower half of the betas and in the upper one; the
@@ -441,6 +609,7 @@ def settings(
     return wide[list(names)], clusters
 
 
+@reads("nib-stability", given=of_ends)
 def nib_22(alike: dict[str, Sequence[float]], *, clusters=None) -> Verdict:
     """The rank correlation of M2IB's maps at the smallest and the largest beta lies below 0.5 on
     both sides.
@@ -462,6 +631,7 @@ def below(what: str, values, bound: float, clusters=None) -> dict:
     return compared({"comparison": what}, values[there], "<", bound, clusters=some)
 
 
+@reads("nib-sweeps", given=of_both)
 def nib_23(swept: pd.DataFrame, ours: Sequence[str], theirs: Sequence[str]) -> Verdict:
     """The largest over the smallest mean drop of NIB's settings lies below that of M2IB's, on both
     sides, by a jackknife over pictures.
@@ -487,6 +657,7 @@ def spread(values: np.ndarray) -> float:
     return means.max() / means.min()
 
 
+@reads("nib-sweeps", given=of_steps)
 def nib_24(swept: pd.DataFrame, counts: Sequence[int]) -> Verdict:
     """The mean drop at ten steps is less than 2 % above that at each other count, smaller or
     larger, on both sides, by a jackknife of the ratio over pictures.
@@ -516,6 +687,7 @@ def no_worse(swept: pd.DataFrame, side: str, metric: str, usual: str, other: str
     return compared(what, a - b, ">", -most, clusters=clusters, among=among)
 
 
+@reads("nib-sweeps", "nib-walks", given=of_precision)
 def nib_25(
     swept: pd.DataFrame,
     gaps: dict[str, dict[int, Sequence]],
@@ -543,6 +715,7 @@ def nib_25(
     return judge("nib-25", lines)
 
 
+@reads("nib-sweeps", given=of_layers)
 def nib_26(swept: pd.DataFrame, layers: Sequence[int]) -> Verdict:
     """Layer 9 of 12 is less than 2 % of the mean drop, 5 points of increase (both sides) and 0.02
     of IoU (image) worse than each other layer.
@@ -561,6 +734,7 @@ def nib_26(swept: pd.DataFrame, layers: Sequence[int]) -> Verdict:
     return judge("nib-26", lines, remark="; printed: last or last but one in image drop")
 
 
+@reads("nib-sweeps")
 def nib_27(swept: pd.DataFrame) -> Verdict:
     """The drop at layers 3 and 6 lies above that at layer 9, on both sides."""
     rule = on_both_sides("conf-drop: layer=3 > layer=9", "conf-drop: layer=6 > layer=9")
@@ -568,6 +742,7 @@ def nib_27(swept: pd.DataFrame) -> Verdict:
     return by_rule("nib-27", pooled(swept), rule, remark=remark)
 
 
+@reads("nib-tables")
 def nib_28(table: pd.DataFrame) -> Verdict:
     """RISE, Grad-CAM, Saliency, MFABA and FastIG have higher image and text drops and a lower IoU
     than M2IB and than NIB, over all data sets together.
@@ -582,6 +757,7 @@ def nib_28(table: pd.DataFrame) -> Verdict:
     return by_rule("nib-28", pooled(table), rule, remark=remark)
 
 
+@reads("nib-properties", given=of_mfaba)
 def nib_29(
     off: dict[str, Sequence[float]], apart: dict[str, float], stray: float, *, clusters=None
 ) -> Verdict:
@@ -601,6 +777,7 @@ def nib_29(
     return judge("nib-29", lines)
 
 
+@reads("nib-stability", given=of_noise)
 def nib_30(steady: dict[str, Sequence[float]], *, clusters=None) -> Verdict:
     """The rank correlation of a map with that of the same picture under noise is lower for Saliency
     than for NIB and than for M2IB. The kit's question: the papers give no numbers.
@@ -622,6 +799,7 @@ def nib_31(table: pd.DataFrame | None = None) -> Verdict:
     return by_rule("nib-31", table, "iou: nib > random")
 
 
+@reads("nib-properties", given=of_criteria)
 def nib_32(found: dict[str, dict[str, bool]]) -> Verdict:
     """Each circle of Table 1 in NIB's and M2IB's rows comes out by running as it is printed: NIB
     meets all six criteria, M2IB all but "no randomness" and "no information loss".
