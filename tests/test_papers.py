@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from claim_pages import with_claims, with_count
+from evidence_page import evidence_page
 from gallery import write_index
 
 from xai_utils.papers import (
@@ -277,12 +278,13 @@ def test_the_page_of_claims_shows_verdicts_and_what_is_still_open(tmp_path, monk
     assert "http" not in page
 
 
-def test_the_docs_say_of_claims_what_their_functions_and_the_last_run_say():
+def test_the_docs_say_of_claims_what_their_functions_the_evidence_and_the_last_run_say():
     text = Path("docs/papers.md").read_text()
     assert with_claims(text, Path("figures/embedded")) == text
     assert text.count("not tested yet") == 0
     readme = Path("README.md").read_text()
     assert with_count(readme, Path("figures/embedded")) == readme
+    assert evidence_page() == Path("docs/evidence.md").read_text()
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
