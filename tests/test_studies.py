@@ -243,9 +243,12 @@ def test_claims_read_evidence(tmp_path, monkeypatch):
     def loaded(name, profile):
         if name != "p-ibisa-captions":
             raise EvidenceMissing(name)
-        return evidence.Evidence(dice(), profile, table, {})
+        return evidence.Evidence(dice(), profile, table, made)
 
+    made = {}
     monkeypatch.setattr(readings.studies, "load", loaded)
+    assert judged("embedded", only=["p-ibisa-01"]) == {}  # its part, dice, is still missing
+    made["dice"] = {}
     found = judged("embedded", only=["p-ibisa-01", "p-ibisa-30"])
     assert list(found) == ["p-ibisa-01"] and found["p-ibisa-01"].outcome == "holds"
 

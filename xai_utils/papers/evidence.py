@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from .. import studies
+from ..studies import EvidenceMissing
 from .statistics import Verdict, or_equal
 
 
@@ -27,11 +28,19 @@ def parts(*names: str) -> Callable:
     return lambda rows: dict(table=rows[rows.part.isin(names)])
 
 
+def whole(name: str, profile: str) -> pd.DataFrame:
+    """The rows of a study of which no part is missing."""
+    evidence = studies.load(name, profile)
+    if missing := evidence.missing():
+        raise EvidenceMissing(f"the evidence of {name} lacks {', '.join(missing)}")
+    return evidence.rows
+
+
 def from_evidence(function: Callable, profile: str) -> Verdict:
     """A claim's verdict from the evidence of a profile. Raises EvidenceMissing where a study has
-    none, and ValueError for a claim that reads no study."""
+    none or lacks a part, and ValueError for a claim that reads no study."""
     names, given = getattr(function, "reads", ((), None))
     if not names:
         raise ValueError(f"{function.__name__} reads no study")
-    tables: list[pd.DataFrame] = [studies.load(name, profile).rows for name in names]
+    tables: list[pd.DataFrame] = [whole(name, profile) for name in names]
     return or_equal(function(*tables) if given is None else function(**given(*tables)))

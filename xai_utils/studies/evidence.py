@@ -51,6 +51,10 @@ class Evidence:
         check_choice("part", name, tuple(self.made))
         return self.rows[self.rows.part == name]
 
+    def missing(self) -> list[str]:
+        """The names of the study's parts that have not been computed."""
+        return [p.name for p in self.study.parts(self.profile) if p.name not in self.made]
+
     def check(self, k: int = 1, seed: int = 0, parts: Sequence[str] = ()) -> pd.DataFrame:
         """Compute k random cases again: one row for each number, with the columns part, unit, what,
         kept, now, agrees, yes_no (`tolerance.agree` says whether all is well). A case is a sample
