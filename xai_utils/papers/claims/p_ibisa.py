@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ...models.strategies import Measured
+from ...models.strategies import Measured, measured
 from ...stats import jackknife
 from ..evidence import parts, reads
 from ..statistics import (
@@ -27,6 +27,113 @@ from ..statistics import (
 SEE_THE_CLASS = ("grad-cam", "rise", "iba", "ibisa", "attention-rollout", "ag-cam", "chefer")
 BETTER = {"morf": "<", "lerf": ">"}  # the direction of each metric
 CAPTION_SCORES = ("meteor", "bleu", "rouge1", "rouge2", "rougel")
+
+
+def told(rows: pd.DataFrame) -> dict:
+    """Table 3's methods; the random orders of a picture are one case, their mean."""
+    rows = rows[rows.part == "methods"]
+    method = rows.method.mask(rows.method.str.startswith("random"), "random")
+    case = ["dataset", "model", "modality", "sample", "cluster", "method", "metric"]
+    table = rows.assign(method=method).groupby(case, sort=False, as_index=False).value.mean()
+    return dict(table=table, stand_in=True)
+
+
+def pooled(rows: pd.DataFrame) -> dict:
+    """The parts of a data set together: `part` is "data set, model, methods"."""
+    return dict(table=rows.assign(dataset=rows.part.str.split(", ").str[0]))
+
+
+def of_cnns(rows: pd.DataFrame) -> dict:
+    rows = pooled(rows)["table"]
+    return dict(table=rows[rows.model.isin(rows[rows.method == "grad-cam"].model)])
+
+
+def at_equal_passes(rows: pd.DataFrame) -> dict:
+    """IBISA of each start beside P-IBISA with the same weights."""
+    named = {"ibisa, each": "ibisa", "beta=1": "p-ibisa"}
+    rows = of_cnns(rows)["table"]
+    return dict(table=rows[rows.method.isin(named)].replace({"method": named}))
+
+
+def with_known(rows: pd.DataFrame) -> dict:
+    return dict(table=rows, known=measured())
+
+
+def with_label_free(rows: pd.DataFrame) -> dict:
+    cnns = [row for row in measured() if row.name.startswith("resnet-mini")]
+    return dict(table=rows, known=[r for r in cnns if not r.name.endswith("supervised")])
+
+
+def of_pairs(rows: pd.DataFrame) -> dict:
+    return dict(table=rows[rows.part.isin(("query", "retrieved"))])
+
+
+def on_the_item(rows: pd.DataFrame) -> dict:
+    """P-IBISA's shares with the item that two pictures share, and without it."""
+    own = rows[(rows.part == "shared item") & (rows.method == "p-ibisa")]
+    return dict(with_item=own.with_item, without=own.without)
+
+
+def found_by_search(rows: pd.DataFrame) -> dict:
+    return dict(search=rows[["rests_on", "p_ibisa", "ibisa"]])
+
+
+def changes(rows: pd.DataFrame) -> dict:
+    """Where the map is on another thing: its share on the named one at the smallest beta minus at
+    the large one."""
+    elsewhere = rows[rows.p_ibisa != rows.rests_on]
+    return dict(change=(elsewhere.low - elsewhere.high).tolist())
+
+
+def swept(rows: pd.DataFrame, classified: pd.DataFrame) -> dict:
+    """The models whose pictures have a map at every beta."""
+    both = pd.concat([rows[rows.part == "betas"], pooled(classified)["table"]])
+    own = both[(both.metric == "map-area") & both.method.str.startswith("beta=")]
+    every = own.groupby("model").method.transform("nunique") == own.method.nunique()
+    return dict(table=own[every])
+
+
+def learned_and_fixed(captions: pd.DataFrame, classified: pd.DataFrame) -> dict:
+    named = {"learnable": "p-ibisa", "p-ibisa": "beta=2"}
+    return dict(
+        captions=captions.replace({"method": named}), classification=pooled(classified)["table"]
+    )
+
+
+def by_picture(rows: pd.DataFrame) -> dict:
+    """The median weight and the mean mask of every picture with learned weights, over its runs."""
+    learned = rows[(rows.part == "learned weights") & (rows.rate > 0)]
+    both = learned.groupby(["picture", "rate", "t"], as_index=False)
+    return dict(runs=both.agg(weight=("weight", "median"), area=("area", "mean")))
+
+
+def runs_of_the_kit(rows: pd.DataFrame) -> dict:
+    """Every run with learned weights as the kit reads Eq. 8."""
+    own = rows[(rows.part == "learned weights") & (rows.rate == 0.1)]
+    own = own[own.t.astype(bool)]
+    return dict(runs=own.astype({"finite": bool, "held": bool}))
+
+
+def of_costs(rows: pd.DataFrame) -> dict:
+    own = rows[rows.part == "costs"].set_index("method")
+    return dict(costs=own[["seconds", "forwards", "backwards"]])
+
+
+def of_every_kind(rows: pd.DataFrame, classified: pd.DataFrame) -> dict:
+    """Planted patches, and the share of the map on the things for four kinds of encoder: where the
+    embedding is the target at beta = 10, where a text is at 2."""
+    patches = rows[rows.part == "planted"]
+    classified = pooled(classified)["table"].replace({"method": {"beta=10": "p-ibisa"}})
+    kinds = {f"{name}, itself": group for name, group in shares(classified).groupby("model")}
+    texts = shares(rows[rows.part == "starts and ends"]).groupby("model")
+    kinds |= {f"{name}, text": group for name, group in texts}
+    kinds["a function"] = patches.rename(columns={"p_ibisa": "p-ibisa"})
+    return dict(hits=patches.hit, energies=kinds)
+
+
+def shares(rows: pd.DataFrame) -> pd.DataFrame:
+    own = rows[rows.metric == "energy-in-mask"]
+    return own.pivot(index=["model", "sample"], columns="method", values="value")
 
 
 @reads("p-ibisa-captions")
@@ -55,6 +162,7 @@ def p_ibisa_04(table: pd.DataFrame) -> Verdict:
     return by_rule("p-ibisa-04", table, "image conf-drop: m2ib > rise, nib")
 
 
+@reads("p-ibisa-told", given=told)
 def p_ibisa_05(table: pd.DataFrame, *, stand_in: bool) -> Verdict:
     """P-IBISA's Cap-MoRF lies below M2IB's and NIB's, and its Cap-LeRF above, in all ten scores.
 
@@ -68,6 +176,7 @@ def p_ibisa_05(table: pd.DataFrame, *, stand_in: bool) -> Verdict:
     return of_captions(by_rule("p-ibisa-05", table, rule), stand_in)
 
 
+@reads("p-ibisa-told", given=told)
 def p_ibisa_06(table: pd.DataFrame, *, stand_in: bool) -> Verdict:
     """Random maps have a Cap-LeRF within 0.02 of their Cap-MoRF (METEOR), and P-IBISA, M2IB and NIB
     beat them in both; stand_in as in `p_ibisa_05`."""
@@ -89,6 +198,7 @@ def of_captions(found: Verdict, stand_in: bool) -> Verdict:
     return untestable(found.claim.id, f"{needs}; with the stand-in", but=found)
 
 
+@reads("p-ibisa-classification", given=pooled)
 def p_ibisa_07(table: pd.DataFrame) -> Verdict:
     """In at least half of the cells, a cell being a model and a metric, P-IBISA is certainly first
     or second, which means better than every method that sees the class but one; the claim fails
@@ -120,6 +230,7 @@ def cell(table: pd.DataFrame, metric: str) -> dict:
     return lines[1] | place | dict(holds=beaten >= len(lines) - 1, p=p)
 
 
+@reads("p-ibisa-classification", given=at_equal_passes)
 def p_ibisa_08(table: pd.DataFrame) -> Verdict:
     """P-IBISA's MoRF and its LeRF lie within 0.03 of IBISA's at equal passes.
 
@@ -135,6 +246,7 @@ def p_ibisa_08(table: pd.DataFrame) -> Verdict:
     return by_rule("p-ibisa-08", both, rule)
 
 
+@reads("p-ibisa-encoders", given=with_known)
 def p_ibisa_09(table: pd.DataFrame, known: Sequence[Measured]) -> Verdict:
     """The share of the map on the object lies above that of a centred Gaussian and above that of
     the same network untrained, for every encoder that may stand for its strategy: right at least
@@ -148,6 +260,7 @@ def p_ibisa_09(table: pd.DataFrame, known: Sequence[Measured]) -> Verdict:
     return by_examples("p-ibisa-09", table, known)
 
 
+@reads("p-ibisa-encoders", given=with_label_free)
 def p_ibisa_10(table: pd.DataFrame, known: Sequence[Measured]) -> Verdict:
     """The share of the map on the object lies above that of a centred Gaussian and above that of
     the same CNN untrained, for every CNN trained without labels that may stand for its strategy, as
@@ -175,25 +288,27 @@ def by_examples(claim: str, table: pd.DataFrame, known: Sequence[Measured]) -> V
     return by_rule(claim, table[table.model.isin(shown)], rule, remark=remark)
 
 
-@reads("p-ibisa-captions", given=parts("scenes, things"))
+@reads("p-ibisa-captions", given=parts("scenes, things", "coco, things"))
 def p_ibisa_11(table: pd.DataFrame) -> Verdict:
     """P-IBISA's IoU with the named thing, at the thing's own area, lies above M2IB's and NIB's."""
     return by_rule("p-ibisa-11", table, "image iou: p-ibisa > m2ib, nib")
 
 
-@reads("p-ibisa-captions", given=parts("scenes, things"))
+@reads("p-ibisa-captions", given=parts("scenes, things", "coco, things"))
 def p_ibisa_12(table: pd.DataFrame) -> Verdict:
     """The mean of P-IBISA's map on the named thing minus that on the others (mask-contrast) lies
     above 0 and above that of random maps."""
     return by_rule("p-ibisa-12", table, "image mask-contrast: p-ibisa > 0, random")
 
 
+@reads("p-ibisa-retrieval", given=of_pairs)
 def p_ibisa_13(table: pd.DataFrame) -> Verdict:
     """P-IBISA's drop of 1 / distance lies below Integrated Gradients' and SBSM's on the query and
     on the retrieved picture, two data sets of the table."""
     return by_rule("p-ibisa-13", table, "image conf-drop: p-ibisa < integrated-gradients, sbsm")
 
 
+@reads("p-ibisa-retrieval", given=of_pairs)
 def p_ibisa_14(table: pd.DataFrame) -> Verdict:
     """P-IBISA's increase lies above Integrated Gradients' on the query and on the retrieved
     picture, and above SBSM's on the retrieved one; on the query the paper itself has SBSM ahead,
@@ -207,12 +322,14 @@ def p_ibisa_14(table: pd.DataFrame) -> Verdict:
     return judge("p-ibisa-14", lines)
 
 
+@reads("p-ibisa-retrieval", given=of_pairs)
 def p_ibisa_15(table: pd.DataFrame) -> Verdict:
     """The total variation of P-IBISA's map (map-tv) lies below that of SBSM's, and its rank
     correlation with the map under weak noise (map-spearman) above."""
     return by_rule("p-ibisa-15", table, "map-tv: p-ibisa < sbsm; map-spearman: p-ibisa > sbsm")
 
 
+@reads("p-ibisa-retrieval", given=on_the_item)
 def p_ibisa_16(with_item: Sequence[float], without: Sequence[float]) -> Verdict:
     """The share of the map's mass on the shared item over the item's share of the area lies above
     1, and above that of the same pair without the item at the same place.
@@ -226,6 +343,7 @@ def p_ibisa_16(with_item: Sequence[float], without: Sequence[float]) -> Verdict:
     return judge("p-ibisa-16", lines)
 
 
+@reads("p-ibisa-contrast")
 def p_ibisa_17(table: pd.DataFrame) -> Verdict:
     """The mean of the contrastive map lies above 0 on what two pictures share ("shared") and below
     0 on what sets them apart ("differing"), for every encoder.
@@ -236,6 +354,7 @@ def p_ibisa_17(table: pd.DataFrame) -> Verdict:
     return by_rule("p-ibisa-17", table, "shared: p-ibisa > 0; differing: p-ibisa < 0")
 
 
+@reads("p-ibisa-search", given=found_by_search)
 def p_ibisa_18(search: pd.DataFrame) -> Verdict:
     """The map of the embedding lies on another thing than the class rests on more often than
     IBISA's map of the class.
@@ -251,6 +370,7 @@ def p_ibisa_18(search: pd.DataFrame) -> Verdict:
     return judge("p-ibisa-18", [line], remark=remark)
 
 
+@reads("p-ibisa-search", given=changes)
 def p_ibisa_19(change: Sequence[float]) -> Verdict:
     """In scenes where the map lies on another thing, a smaller beta moves it to the thing that the
     class rests on: the change lies above 0.
@@ -264,6 +384,7 @@ def p_ibisa_19(change: Sequence[float]) -> Verdict:
     return judge("p-ibisa-19", [line], remark=remark)
 
 
+@reads("p-ibisa-optimisation", "p-ibisa-classification", given=swept)
 def p_ibisa_20(table: pd.DataFrame) -> Verdict:
     """The mean of the map (map-area) falls from each beta of 0.5, 1, 2, 3, 10, 100 to the next, on
     every model.
@@ -275,6 +396,7 @@ def p_ibisa_20(table: pd.DataFrame) -> Verdict:
     return by_rule("p-ibisa-20", table, rule)
 
 
+@reads("p-ibisa-classification", given=pooled)
 def p_ibisa_21(table: pd.DataFrame) -> Verdict:
     """At beta = 100 MoRF lies above and LeRF below those at beta = 10, on every model."""
     return by_rule("p-ibisa-21", table, "morf: beta=100 > beta=10; lerf: beta=100 < beta=10")
@@ -288,6 +410,7 @@ def p_ibisa_22(table: pd.DataFrame) -> Verdict:
     return by_rule("p-ibisa-22", table, rule)
 
 
+@reads("p-ibisa-captions", "p-ibisa-classification", given=learned_and_fixed)
 def p_ibisa_23(captions: pd.DataFrame, classification: pd.DataFrame) -> Verdict:
     """With learned weights the mean image drop of captions and the mean MoRF of classification are
     both 0.9 to 1.1 times those of the best fixed weights, on every model.
@@ -321,6 +444,7 @@ def to_the_least(own: np.ndarray, others: np.ndarray) -> float:
     return own.mean() / others.mean(0).min()
 
 
+@reads("p-ibisa-optimisation", given=by_picture)
 def p_ibisa_24(runs: pd.DataFrame) -> Verdict:
     """At the printed learning rate of 1, with t the weight of the area ends below 10 in more than
     half of the pictures and the mean mask stays above 0.05, and without t the weight ends at 10 or
@@ -345,6 +469,7 @@ def p_ibisa_24(runs: pd.DataFrame) -> Verdict:
     return judge("p-ibisa-24", lines)
 
 
+@reads("p-ibisa-optimisation", given=runs_of_the_kit)
 def p_ibisa_25(runs: pd.DataFrame) -> Verdict:
     """No run has a value that is not finite, in no run must the floor hold t, and of the runs whose
     loss went below 0 more than 95 % end with a cosine to the target that is not lower than at the
@@ -368,6 +493,7 @@ def p_ibisa_25(runs: pd.DataFrame) -> Verdict:
     return judge("p-ibisa-25", lines, remark=f"; {len(below)} of {len(runs)} runs went below 0")
 
 
+@reads("p-ibisa-optimisation", given=parts("starts and ends"))
 def p_ibisa_26(table: pd.DataFrame) -> Verdict:
     """The rank correlation of the maps of two seeds lies higher with 20 masks than with one.
 
@@ -376,6 +502,7 @@ def p_ibisa_26(table: pd.DataFrame) -> Verdict:
     return by_rule("p-ibisa-26", table, "map-spearman: masks=20 > masks=1")
 
 
+@reads("p-ibisa-optimisation", given=of_costs)
 def p_ibisa_27(costs: pd.DataFrame) -> Verdict:
     """P-IBISA's passes (forwards and backwards) and its seconds for a map are fewer than RISE's and
     at most 1.1 times IBISA's, at printed settings; passes are counted and seconds are medians of
@@ -394,6 +521,7 @@ def p_ibisa_27(costs: pd.DataFrame) -> Verdict:
     return judge("p-ibisa-27", lines)
 
 
+@reads("p-ibisa-optimisation", given=parts("starts and ends"))
 def p_ibisa_28(table: pd.DataFrame) -> Verdict:
     """From the first step to the last the cosine to the target rises (cosine-change above 0) and
     the mean mask falls (map-area-change below 0), for each kind of target, the data sets of the
@@ -401,11 +529,13 @@ def p_ibisa_28(table: pd.DataFrame) -> Verdict:
     return by_rule("p-ibisa-28", table, "cosine-change: p-ibisa > 0; map-area-change: p-ibisa < 0")
 
 
+@reads("p-ibisa-classification", given=of_cnns)
 def p_ibisa_29(table: pd.DataFrame) -> Verdict:
     """IBA's MoRF lies below Grad-CAM's, and its LeRF above, on every CNN."""
     return by_rule("p-ibisa-29", table, "morf: iba < grad-cam; lerf: iba > grad-cam")
 
 
+@reads("p-ibisa-optimisation", "p-ibisa-classification", given=of_every_kind)
 def p_ibisa_30(hits: Sequence[float], energies: dict[str, pd.DataFrame]) -> Verdict:
     """The hottest pixel lies on the planted patch in every trial, and for every kind of encoder the
     share of the map on the things lies above that of a random map.
