@@ -39,7 +39,7 @@ from .perturbation import (
 )
 from .properties import match_without, properties, removal_map, rewritten, sign_descent
 from .retraining import fine_tuned, roar_plus
-from .retrieval import caption_ranks, knn_hits, zero_shot_roar
+from .retrieval import caption_ranks, hit_without, knn_hits, zero_shot_roar
 from .sanity import (
     completeness_gap,
     mismatch_auc,
@@ -65,6 +65,7 @@ __all__ = [
     "energy_in_mask",
     "evenness",
     "fine_tuned",
+    "hit_without",
     "insertion_auc",
     "instance_recall",
     "iou",

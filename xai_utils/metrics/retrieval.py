@@ -1,15 +1,26 @@
 """Retrieval: how well an encoder finds captions or pictures of a kind, and zero-shot ROAR (AdaIB),
 how much worse it gets without what a map marks."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..arguments import check_call, check_whole
-from ..checks import check_choice, check_counts, check_finite, check_number, check_percentile
+from ..checks import (
+    check_choice,
+    check_counts,
+    check_finite,
+    check_function,
+    check_number,
+    check_percentile,
+)
 from ..corruption import blanked, without_pixels
 from ..types import Encoder, TextEncoder
-from .base import metric
+from .base import metric, shared
+
+SAME_TEXT = 1 - 1e-6  # the least cosine of two embeddings of one text
 
 
 @metric("roar", higher_is_better=True, level="set", needs=("whole",), sides=("image", "text"))
@@ -46,18 +57,11 @@ def zero_shot_roar(
     """
     inputs, targets = check_call(encoder, inputs, targets, texts=True)
     check_choice("direction", direction, ("i2t", "t2i"))
-    is_text = isinstance(encoder, TextEncoder)
-    percentile = (90 if is_text else 75) if percentile is None else percentile
-    check_percentile(percentile)
     if distractors is not None:
         check_rows("distractors", distractors, targets)
-    if is_text:
-        ids, valid = blanked(encoder, inputs, map, percentile)
-        before, after = check_whole(whole, encoder, inputs), encoder.encode_ids(ids, valid)
-    else:
-        pixels = without_pixels(inputs, map, percentile)
-        before, after = check_whole(whole, encoder, inputs), encoder(pixels)
-    mine = (direction == "t2i") == is_text  # the corrupted side asks
+    after = without_marked(encoder, inputs, targets, map, percentile)
+    before = check_whole(whole, encoder, inputs)
+    mine = (direction == "t2i") == isinstance(encoder, TextEncoder)  # the corrupted side asks
     asked = [(h, targets.to(h)) if mine else (targets.to(h), h) for h in (before, after)]
     hit = [hits(queries, gallery, distractors) for queries, gallery in asked]
     if not hit[0].any():
@@ -65,6 +69,55 @@ def zero_shot_roar(
             "not one query finds its partner before the corruption: there is nothing to lose"
         )
     return 100 * (hit[0].float() - hit[1].float()) / hit[0].float().mean()
+
+
+@metric("hit", higher_is_better=False, needs=("whole",), sides=("image", "text"))
+@torch.no_grad()
+def hit_without(
+    encoder: Encoder,
+    inputs,
+    targets: Tensor,
+    map: Tensor,
+    *,
+    gallery: Callable[[], tuple[Tensor, Tensor]],
+    direction: str = "i2t",
+    percentile=None,
+    whole: Tensor | None = None,
+) -> Tensor:
+    """1 where a query still finds its partner without what the map marks, else 0, (B,): zero-shot
+    ROAR of single maps. A map of ones marks nothing, so that AdaIB's score is 100 (hits of ones -
+    hits) / hits of ones, in means over a set.
+
+    gallery  () -> embeddings of the pictures and of the texts of K other pairs, (K, D) each, among
+             which the partner has to come first (ties count as misses). Pairs with the query's own
+             text are left out: they would be partners too
+    The other arguments are as in `zero_shot_roar`.
+    """
+    inputs, targets = check_call(encoder, inputs, targets, texts=True)
+    check_choice("direction", direction, ("i2t", "t2i"))
+    check_function("gallery", gallery)
+    after = without_marked(encoder, inputs, targets, map, percentile)
+    is_text = isinstance(encoder, TextEncoder)
+    text = check_whole(whole, encoder, inputs) if is_text else targets
+    images, texts = (F.normalize(h, dim=1).to(after) for h in gallery())
+    same = F.normalize(text, dim=1).to(texts) @ texts.T > SAME_TEXT  # (B, K)
+    pair = (F.normalize(h, dim=1) for h in (after, targets.to(after)))
+    mine = (direction == "t2i") == is_text  # the corrupted side asks
+    query, partner = pair if mine else reversed([*pair])
+    others = query @ (texts if direction == "i2t" else images).T  # (B, K)
+    best = others.masked_fill(same, -2).amax(1)
+    return ((query * partner).sum(1) > best).float().cpu()
+
+
+@shared
+def without_marked(encoder: Encoder, inputs, targets: Tensor, map: Tensor, percentile) -> Tensor:
+    """The embeddings of inputs without what lies above the percentile of its own map, (B, D)."""
+    is_text = isinstance(encoder, TextEncoder)
+    percentile = (90 if is_text else 75) if percentile is None else percentile
+    check_percentile(percentile)
+    if is_text:
+        return encoder.encode_ids(*blanked(encoder, inputs, map, percentile))
+    return encoder(without_pixels(inputs, map, percentile))
 
 
 @metric(

@@ -1,12 +1,13 @@
 """What is compared, declared as data, one file a paper, and the evidence computed of it."""
 
 from ..checks import check_choice
-from . import aha, nib, p_ibisa
+from . import adaib, aha, nib, p_ibisa
 from .base import PROFILES, Judged, Measured, Study
 from .evidence import Evidence, EvidenceMissing, agree, compute
 from .evidence import load as load_of
 
-STUDIES = {study.name: study for module in (p_ibisa, nib, aha) for study in module.STUDIES}
+PAPERS = p_ibisa, nib, adaib, aha
+STUDIES = {study.name: study for module in PAPERS for study in module.STUDIES}
 
 __all__ = [
     "PROFILES",

@@ -1,14 +1,19 @@
 """The data sets of the studies, each from a few words, so that a study can say what it uses."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import islice
 
-from ..data import Sample, confident, load_dataset, recognised, showing
+import torch
+from torch import Tensor
+
+from ..cases import cases
+from ..data import Sample, confident, load_dataset, mismatched, recognised, showing
 from ..data.stamps import table
 from ..models import load_model
 from ..types import ImageEncoder
+from .base import in_words
 
 TOP = 5  # scenes show only stamps whose own caption a model ranks this high among all
 
@@ -23,8 +28,11 @@ def scenes(model: str, n: int, objects: int = 1, top: int = TOP, seed: int = 0) 
 def named(model: str, n: int, top: int = TOP, seed: int = 0) -> list[Sample]:
     """n scenes of two things, each with the first of them as its only thing and caption: what a
     text names, with another thing beside it."""
-    found = scenes(model, n, 2, top, seed)
-    return [replace(s, things=s.things[:1], caption=s.things[0].caption) for s in found]
+    return first_named(scenes(model, n, 2, top, seed))
+
+
+def first_named(samples: Sequence[Sample]) -> list[Sample]:
+    return [replace(s, things=s.things[:1], caption=s.things[0].caption) for s in samples]
 
 
 @cache
@@ -80,9 +88,46 @@ def offered(name: str, n: int) -> Iterable[Sample]:
     return load_dataset(name)
 
 
+def one_of_two(name: str, n: int) -> list[Sample]:
+    """`of_two_things` with the first of the two as the only thing and caption."""
+    return first_named(of_two_things(name, n))
+
+
 @cache
 def prompted(model: str, n: int, top: int = TOP, seed: int = 0) -> list[Sample]:
     """n scenes of one thing, captioned "a photo of" it, as zero-shot classification names a class:
     captions long enough for a map of their words."""
     found = scenes(model, n, 1, top, seed)
     return [replace(s, caption=f"a photo of {s.caption}") for s in found]
+
+
+def swapped(samples: Callable[[], Sequence[Sample]], seed: int = 0) -> list[Sample]:
+    """The pictures of a set, each with the caption of another."""
+    return kept(("swapped", in_words(samples), seed), lambda: mismatched(samples(), seed))
+
+
+def with_swapped(samples: Callable[[], Sequence[Sample]], seed: int = 0) -> list[Sample]:
+    """A set, and behind it the same pictures, each with the caption of another."""
+    return [*samples(), *swapped(samples, seed)]
+
+
+@torch.no_grad()
+def embedded(model: str, samples: Callable[[], Sequence[Sample]]) -> tuple[Tensor, Tensor]:
+    """The embeddings of the pictures and of the captions of a set, (n, D) each."""
+
+    def make() -> tuple[Tensor, Tensor]:
+        found = cases(model, samples())
+        return found.embeddings, found.targets
+
+    return kept(("embedded", model, in_words(samples)), make)
+
+
+KEPT: dict = {}
+
+
+def kept(key: tuple, make: Callable):
+    """What `make` gives, made once for a key. `cache` would not do for sets that are given as
+    partials: a worker gets another one with each unit, and equal partials are not the same."""
+    if key not in KEPT:
+        KEPT[key] = make()
+    return KEPT[key]

@@ -14,8 +14,11 @@ from math import inf, nan
 import numpy as np
 import pandas as pd
 
+from ...data import thirds
 from ...methods.adaib import EPS
 from ...stats import auc, jackknife, ratio, spearman
+from ...studies.adaib_measures import NETS, STEPS
+from ..evidence import parts, reads
 from ..statistics import ENOUGH, Verdict, by_rule, compared, comparisons, exact, judge
 
 RIVALS = "m2ib, nib, grad-cam, chefer, mfaba, fast-ig"
@@ -28,6 +31,148 @@ CONFIDENCE = {
 ROAR = {f"roar-{way}-{which}": ">" for which in ("oc", "co") for way in ("i2t", "t2i")}
 
 
+PAPERS_G = "1-32-1-relu"  # its rows are those of f = L2
+IN_PERCENT = ("iou", "miou")
+
+
+def with_roar(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with zero-shot ROAR in the place of hits, 100 (hits of ones - hits) / mean hits of
+    ones on each data set: a map of ones marks nothing. IoU in per cent. No ROAR where no query
+    finds its partner in the first place."""
+    percent = rows.metric.isin(IN_PERCENT)
+    rows = rows.assign(value=rows.value.where(~percent, 100 * rows.value))
+    is_hit = rows.metric.str.startswith("hit-")
+    keys = ["dataset", "model", "modality", "metric"]
+    hits = rows[is_hit]
+    whole = hits[hits.method == "ones"].set_index([*keys, "sample"]).value
+    before = hits[[*keys, "sample"]].merge(whole.rename("before").reset_index(), how="left").before
+    before = before.set_axis(hits.index)
+    share = before.groupby([hits[k] for k in keys]).transform("mean")
+    roar = hits.assign(
+        value=(100 * (before - hits.value) / share).where(share > 0),
+        metric=hits.metric.str.replace("hit-", "roar-"),
+    )
+    return pd.concat([rows[~is_hit], roar.dropna(subset="value")], ignore_index=True)
+
+
+def of_roar(rows: pd.DataFrame) -> dict:
+    return dict(table=with_roar(rows))
+
+
+def of_thirds(rows: pd.DataFrame) -> dict:
+    """Pairs by the thirds of their untouched match, over all sets together."""
+    fit = rows[rows.metric == "match"].drop_duplicates("sample").set_index("sample").value
+    part = dict(zip(fit.index, thirds(fit)))
+    kept = rows[rows.metric.isin(("conf-drop", "conf-incr"))]
+    return dict(table=kept.assign(dataset=kept["sample"].map(part)))
+
+
+def by_caption(rows: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
+    """One line a picture and method, with the values with its own caption and with another's."""
+    kinds = rows.matched.map({True: "own", False: "other"})
+    keys = ["part", "model", "modality", "cluster", "method"]
+    wide = rows.assign(value=values, kind=kinds).pivot(index=keys, columns="kind", values="value")
+    return wide.reset_index().rename(columns={"part": "dataset"})
+
+
+def of_totals(rows: pd.DataFrame) -> dict:
+    return dict(totals=by_caption(rows, rows.total))
+
+
+def of_losses(rows: pd.DataFrame) -> dict:
+    some = rows[rows.method.isin(("adaib", "m2ib", "nib"))]
+    return dict(losses=by_caption(some, some.loss.where(some.method != "nib", -some.total)))
+
+
+def of_distances(rows: pd.DataFrame) -> dict:
+    ours = rows[(rows.method == "adaib") & (rows.modality == "image")]
+    return dict(distances=by_caption(ours.assign(method="distance"), 1 / ours.f))
+
+
+def main_set(rows: pd.DataFrame) -> pd.DataFrame:
+    """The pictures of the set of which everything was measured."""
+    whole = set(rows.part[rows.method == "closed"])
+    return rows[rows.part.isin(whole) & (rows.modality == "image")]
+
+
+def of_prices(rows: pd.DataFrame) -> dict:
+    ours = main_set(rows).replace({"method": {"adaib": "mlp"}})
+    ours = ours[ours.method.isin(("mlp", "closed"))]
+    told = ours[["cluster", "cosine"]].assign(g=ours.method, price=ours.g / ours.f, kept=ours.kl)
+    return dict(table=told)
+
+
+def of_learned_g(rows: pd.DataFrame) -> dict:
+    ours = main_set(rows)
+    ours = ours[ours.method == "adaib"]
+    return dict(table=by_caption(ours, ours.g))
+
+
+def of_betas(rows: pd.DataFrame) -> dict:
+    """M2IB's IoU at the beta that is best for each pair and at the best common one, chosen on one
+    seed of the noise and scored on the other, both ways round."""
+    rows = rows[rows.metric == "iou"]
+    beta, seed = zip(*rows.method.str.split(", "))
+    wide = rows.assign(beta=beta, seed=seed).pivot(
+        index="sample", columns=["seed", "beta"], values="value"
+    )
+    ways = {"own-beta": 0, "common-beta": 0}
+    for chosen, scored in (sorted(set(seed)), sorted(set(seed))[::-1]):
+        iou, place = wide[scored].to_numpy(), wide[chosen][wide[scored].columns].to_numpy()
+        ways["own-beta"] += iou[np.arange(len(iou)), place.argmax(1)] / 2
+        ways["common-beta"] += iou[:, place.mean(0).argmax()] / 2
+    one = rows.drop_duplicates("sample").set_index("sample").loc[wide.index].reset_index()
+    made = [one.assign(method=name, value=values) for name, values in ways.items()]
+    return dict(table=pd.concat(made, ignore_index=True))
+
+
+def of_ends(rows: pd.DataFrame) -> dict:
+    forced = rows[rows.part == "forced f"]
+    return dict(table=forced[forced.steps == forced.steps.max()])
+
+
+def of_starts(rows: pd.DataFrame) -> dict:
+    some = rows[(rows.part == "starts") & (rows.network == "mlp") & (rows.steps == STEPS)]
+    return dict(table=some)
+
+
+def of_networks(rows: pd.DataFrame) -> dict:
+    named = with_roar(rows).replace({"method": {"l2": PAPERS_G}})
+    return dict(table=named[named.method.isin(NETS)])
+
+
+def of_lengths(rows: pd.DataFrame) -> dict:
+    levelled = rows[rows.method.str.endswith(", levelled")]
+    names = levelled.method.str.removesuffix(", levelled")
+    return dict(table=with_roar(levelled.assign(method=names)))
+
+
+COMBINED = {"l2": "learned-g", "l2, scaled": "scaled-g", "closed": "closed-g", "m2ib": "m2ib"}
+COMBINED |= {"learned f": "learned-f", "both learned": "both-learned"}
+
+
+def of_combinations(rows: pd.DataFrame) -> dict:
+    some = with_roar(rows[rows.method.isin(COMBINED) & (rows.modality == "image")])
+    return dict(table=some.replace({"method": COMBINED}))
+
+
+def of_moves(rows: pd.DataFrame, stable: pd.DataFrame) -> dict:
+    maps = stable[(stable.part == "maps") & (stable.modality == "image")]
+    maps = maps[maps.network == "mlp"]
+    return dict(table=with_roar(rows), moves=maps[["cluster", "across", "seeds"]])
+
+
+def of_clipping(stable: pd.DataFrame) -> dict:
+    maps = stable[(stable.part == "maps") & (stable.network == "mlp")].assign(dataset="maps")
+    ways = {"clipped": "seeds", "unclipped": "unclipped"}
+    made = [
+        maps.assign(metric="map-spearman", method=way, value=maps[column])
+        for way, column in ways.items()
+    ]
+    return dict(table=pd.concat(made, ignore_index=True))
+
+
+@reads("adaib-mismatch", given=of_totals)
 def adaib_01(totals: pd.DataFrame) -> Verdict:
     """In every setting AdaIB's total with another's caption is below half of that with the own one,
     and this ratio is below M2IB's, Grad-CAM's and NIB's.
@@ -45,6 +190,7 @@ def adaib_01(totals: pd.DataFrame) -> Verdict:
     return judge("adaib-01", lines)
 
 
+@reads("adaib-theory", given=of_betas)
 def adaib_02(table: pd.DataFrame) -> Verdict:
     """The IoU of M2IB at the beta that is best for each pair lies above that at the best common
     beta.
@@ -55,6 +201,7 @@ def adaib_02(table: pd.DataFrame) -> Verdict:
     return by_rule("adaib-02", table, "iou: own-beta > common-beta")
 
 
+@reads("adaib-theory", given=parts("constant weights"))
 def adaib_03(table: pd.DataFrame) -> Verdict:
     """With f = 1 and g = beta the maps are M2IB's within 1e-5 and the traces within 1e-6.
 
@@ -69,6 +216,7 @@ def adaib_03(table: pd.DataFrame) -> Verdict:
     return judge("adaib-03", lines)
 
 
+@reads("adaib-theory", given=of_ends)
 def adaib_04(table: pd.DataFrame) -> Verdict:
     """After convergence the KL at the smallest f is below 1 % of that at the largest, and the fit
     at the largest f is that without compression within 1 %.
@@ -87,6 +235,7 @@ def adaib_04(table: pd.DataFrame) -> Verdict:
     return judge("adaib-04", [kept_little, kept_what_matters])
 
 
+@reads("adaib-theory", given=parts("rivals"))
 def adaib_05(table: pd.DataFrame) -> Verdict:
     """At every price, after ten steps and after convergence, AdaIB's gates let less through than
     the cheapest rival with no worse a match, on the pairs where one of the rivals has such a match.
@@ -112,6 +261,7 @@ def adaib_05(table: pd.DataFrame) -> Verdict:
     return judge("adaib-05", lines)
 
 
+@reads("adaib-mismatch", given=of_prices)
 def adaib_06(table: pd.DataFrame) -> Verdict:
     """With the learned g and with g = 1 / f the rank correlation of a pair's cosine with the price
     g / f lies below 0, and with the nats kept above 0.
@@ -129,6 +279,7 @@ def adaib_06(table: pd.DataFrame) -> Verdict:
     return judge("adaib-06", lines)
 
 
+@reads("adaib-mismatch", given=of_learned_g)
 def adaib_07(table: pd.DataFrame) -> Verdict:
     """More than 90 % of the learned g end above twice their floor, and a pair's g is higher with
     another's text than with its own.
@@ -147,6 +298,7 @@ def adaib_07(table: pd.DataFrame) -> Verdict:
     return judge("adaib-07", lines)
 
 
+@reads("adaib-tables")
 def adaib_08(table: pd.DataFrame) -> Verdict:
     """AdaIB's image drop lies below, and its image increase above, that of each of the six rivals
     on every data set."""
@@ -154,6 +306,7 @@ def adaib_08(table: pd.DataFrame) -> Verdict:
     return by_rule("adaib-08", table, rule)
 
 
+@reads("adaib-tables")
 def adaib_09(table: pd.DataFrame) -> Verdict:
     """AdaIB's text drop lies below, and its text increase above, that of each of the six rivals on
     every data set."""
@@ -161,12 +314,14 @@ def adaib_09(table: pd.DataFrame) -> Verdict:
     return by_rule("adaib-09", table, rule)
 
 
+@reads("adaib-named")
 def adaib_10(table: pd.DataFrame) -> Verdict:
     """AdaIB's mIoU, of the min-max scaled map cut at 0.5, lies above that of each of the six
     rivals."""
     return by_rule("adaib-10", table, f"miou: adaib > {RIVALS}")
 
 
+@reads("adaib-named")
 def adaib_11(table: pd.DataFrame) -> Verdict:
     """AdaIB's mean drop and increase, of images and of texts, are better than each of the six
     rivals', and none of these differences is certainly a loss.
@@ -180,6 +335,7 @@ def adaib_11(table: pd.DataFrame) -> Verdict:
     return judge("adaib-11", [line | dict(holds=better_mean(line)) for line in lines])
 
 
+@reads("adaib-tables", given=of_roar)
 def adaib_12(table: pd.DataFrame) -> Verdict:
     """AdaIB's zero-shot ROAR lies above that of each of the six rivals on every data set, in all
     four protocols.
@@ -191,6 +347,7 @@ def adaib_12(table: pd.DataFrame) -> Verdict:
     return by_rule("adaib-12", table, rule)
 
 
+@reads("adaib-tables", given=of_thirds)
 def adaib_13(table: pd.DataFrame) -> Verdict:
     """AdaIB's drop lies below M2IB's and NIB's and its increase above, on images and on texts, in
     every part of the pairs.
@@ -201,6 +358,7 @@ def adaib_13(table: pd.DataFrame) -> Verdict:
     return by_rule("adaib-13", table, rule)
 
 
+@reads("adaib-mismatch", given=of_losses)
 def adaib_14(losses: pd.DataFrame) -> Verdict:
     """In every setting AdaIB's final loss tells matched from mismatched pairs, AUC above 0.5, and
     better than M2IB's final loss and NIB's total do.
@@ -219,6 +377,7 @@ def adaib_14(losses: pd.DataFrame) -> Verdict:
     return judge("adaib-14", lines)
 
 
+@reads("adaib-mismatch", given=of_distances)
 def adaib_15(distances: pd.DataFrame) -> Verdict:
     """The AUC of the printed L2 distance, matched above mismatched pairs, lies above 0.5 in every
     setting; by algebra it cannot, since a distance is smaller for matched pairs, and only the
@@ -235,6 +394,7 @@ def adaib_15(distances: pd.DataFrame) -> Verdict:
     return judge("adaib-15", lines)
 
 
+@reads("adaib-theory", given=of_starts)
 def adaib_16(table: pd.DataFrame) -> Verdict:
     """At one forced f more than half of the variance of the final log g lies between pairs, not
     between the networks' starts.
@@ -249,6 +409,7 @@ def adaib_16(table: pd.DataFrame) -> Verdict:
     return judge("adaib-16", [compared(what, found, ">", 0.5)])
 
 
+@reads("adaib-costs")
 def adaib_17(costs: pd.DataFrame) -> Verdict:
     """AdaIB's median time is below 1.10 times M2IB's, its median peak memory below 1.02 times.
 
@@ -267,6 +428,7 @@ def adaib_17(costs: pd.DataFrame) -> Verdict:
     return judge("adaib-17", lines)
 
 
+@reads("adaib-ablations", given=of_roar)
 def adaib_18(table: pd.DataFrame) -> Verdict:
     """f from the L2 distance is better than from L1, Chebyshev and cosine in at least five of nine
     measures: four of confidence, four of ROAR, and mIoU.
@@ -277,6 +439,7 @@ def adaib_18(table: pd.DataFrame) -> Verdict:
     return judge("adaib-18", lines, need=5, groups=["modality", "metric"])
 
 
+@reads("adaib-ablations", "adaib-stability", given=of_moves)
 def adaib_19(table: pd.DataFrame, moves: pd.DataFrame) -> Verdict:
     """Maps of one pair agree less across the four f than across two seeds of the noise, and the IoU
     of L2 and of cosine lies above that of L1 and of Chebyshev.
@@ -292,6 +455,7 @@ def adaib_19(table: pd.DataFrame, moves: pd.DataFrame) -> Verdict:
     return judge("adaib-19", lines)
 
 
+@reads("adaib-ablations", given=of_lengths)
 def adaib_20(table: pd.DataFrame) -> Verdict:
     """L2 of raw lengths has a lower drop and a higher IoU than L2 of unit vectors, and the latter
     is level with cosine, within 1 point of drop and of IoU in %.
@@ -304,6 +468,7 @@ def adaib_20(table: pd.DataFrame) -> Verdict:
     return by_rule("adaib-20", table, rule)
 
 
+@reads("adaib-ablations", given=of_networks)
 def adaib_21(table: pd.DataFrame) -> Verdict:
     """In at least four of eight measures, four of confidence and four of ROAR, 1-32-1 ReLU is
     better than each of the five other networks for g.
@@ -314,18 +479,21 @@ def adaib_21(table: pd.DataFrame) -> Verdict:
     return networks("adaib-21", table, LINEAR + LARGER, need=4)
 
 
+@reads("adaib-ablations", given=of_networks)
 def adaib_22(table: pd.DataFrame) -> Verdict:
     """In at least five of eight measures both networks without a nonlinearity, 1-1 and 1-32-32-1,
     are worse than 1-32-1 ReLU; table as for `adaib_21`."""
     return networks("adaib-22", table, LINEAR, need=5)
 
 
+@reads("adaib-ablations", given=of_networks)
 def adaib_23(table: pd.DataFrame) -> Verdict:
     """In at least five of eight measures 1-8-8-1 ReLU, 1-64-64-1 ReLU and 1-32-32-1 tanh are all
     worse than 1-32-1 ReLU; table as for `adaib_21`."""
     return networks("adaib-23", table, LARGER, need=5)
 
 
+@reads("adaib-ablations", given=of_combinations)
 def adaib_24(table: pd.DataFrame) -> Verdict:
     """On images a fixed f with a learned g has a lower drop and a higher IoU than each other
     combination.
@@ -338,6 +506,7 @@ def adaib_24(table: pd.DataFrame) -> Verdict:
     return by_rule("adaib-24", table, rule)
 
 
+@reads("adaib-stability", given=of_clipping)
 def adaib_25(table: pd.DataFrame) -> Verdict:
     """The rank correlation of two seeds' maps lies higher with clipping than without, on images and
     on texts.
@@ -347,6 +516,7 @@ def adaib_25(table: pd.DataFrame) -> Verdict:
     return by_rule("adaib-25", table, "map-spearman: clipped > unclipped")
 
 
+@reads("adaib-named")
 def adaib_26(table: pd.DataFrame) -> Verdict:
     """The share of AdaIB's map on the named thing lies above that of each of the six rivals."""
     return by_rule("adaib-26", table, f"energy-in-mask: adaib > {RIVALS}")
