@@ -80,9 +80,11 @@ CLASSIFIED = dict(
 PORTIONS = dict(embedded=28, paper=None)  # of the blocks; the paper: block by block
 GRID_OF_RISE = dict(cells=7, p=0.5)  # of its own paper, as P-IBISA's prints none
 
-BY_SELF = {f"beta={b:g}": partial(m.p_ibisa, beta=b) for b in (0.5, 1.0, 2.0, 3.0, 10.0, 100.0)}
-BY_SELF = {"p-ibisa": LEARNED} | BY_SELF
-OWN = {k: partial(measures.of_itself, method=method) for k, method in BY_SELF.items()}
+BETAS = {f"beta={b:g}": partial(m.p_ibisa, beta=b) for b in (0.5, 1.0, 2.0, 3.0, 10.0, 100.0)}
+BY_SELF = {
+    k: partial(measures.of_itself, method=method)
+    for k, method in ({"p-ibisa": LEARNED} | BETAS).items()
+}
 ALIKE = partial(m.ibisa, beta=1.0, phi=1.0, each=True, masks=20, steps=15)
 BY_CLASS = dict(
     cnn={
@@ -116,9 +118,7 @@ def classification(profile: str) -> list[Judged]:
     table_5 = {"learned and 1": ("p-ibisa", "beta=1"), "10 and 100": ("beta=10", "beta=100")}
     for weights, names in table_5.items():
         for model in CNNS[profile] + VITS[profile]:
-            asked[model, weights] = {k: OWN[k] for k in names}
-    for model in VITS[profile]:
-        asked[model, "0.5, 2 and 3"] = {k: OWN[k] for k in ("beta=0.5", "beta=2", "beta=3")}
+            asked[model, weights] = {k: BY_SELF[k] for k in names}
     return [
         Judged(
             name=f"{data}, {model}, {group}",
@@ -217,6 +217,18 @@ OPTIMISED = dict(
     embedded=("lit-lite0", CAPTIONED["embedded"]["scenes"]),
     paper=("clip-vit-b-32", partial(sets.captioned, "coco", 100)),
 )
+SWEPT = dict(  # (model, part) -> pictures, target and weights; the ViT's others are in Table 5
+    embedded={
+        (SMALL, ""): (CAPTIONED["embedded"]["scenes"], "self", BETAS),
+        ("vit-photos", ", 2 and 3"): (CLASSIFIED["embedded"][1], "self", ("beta=2", "beta=3")),
+        ("vit-photos", ", 0.5"): (CLASSIFIED["embedded"][1], "self", ("beta=0.5",)),
+    },
+    paper={
+        ("resnet50", ""): (partial(sets.captioned, "imagenet", 100), "self", BETAS),
+        ("vit-b-16", ""): (partial(sets.captioned, "imagenet", 100), "self", BETAS),
+        ("clip-vit-b-32", ""): (partial(sets.captioned, "coco", 100), "caption", BETAS),
+    },
+)
 
 
 def optimisation(profile: str) -> list:
@@ -225,21 +237,23 @@ def optimisation(profile: str) -> list:
         return []
     model, samples = OPTIMISED[profile]
     small = dict(model=SMALL, samples=samples)
-    betas = {k: method for k, method in BY_SELF.items() if k != "p-ibisa"}
+    betas = [
+        Judged(
+            name=f"betas, {name}{more}",
+            model=name,
+            samples=pictures,
+            target=target,
+            methods={k: BETAS[k] for k in tried},
+            metrics={"map-area": metrics.map_area},
+        )
+        for (name, more), (pictures, target, tried) in SWEPT[profile].items()
+    ]
     return [
         Measured(name="learned weights", n=100, measure=partial(measures.learned_weights, **small)),
         Measured(
             name="starts and ends",
             n=100,
             measure=partial(measures.starts_and_ends, model=model, samples=samples),
-        ),
-        Judged(
-            name="betas",
-            model=SMALL,
-            samples=samples,
-            target="self",
-            methods=betas,
-            metrics={"map-area": metrics.map_area},
         ),
         Measured(name="planted", n=100, measure=measures.planted),
         Measured(
@@ -248,6 +262,7 @@ def optimisation(profile: str) -> list:
             measure=partial(measures.costs, rise_masks=4000, part=10, **small),
             loose=("seconds",),
         ),
+        *betas,
     ]
 
 

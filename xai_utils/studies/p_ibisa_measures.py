@@ -58,7 +58,8 @@ def of_untrained(
 ) -> Attribution:
     """P-IBISA's maps by the network `name` as it was before its training."""
     start = load(f"{parts_of(name)[0]}-dino", pretrained="random", device="cpu")
-    return of_itself(start, inputs, targets, method=p_ibisa, seed=seed)
+    search = partial(p_ibisa, masks=MASKS, steps=STEPS)
+    return of_itself(start, inputs, targets, method=search, seed=seed)
 
 
 def retrieve(encoder: ImageEncoder, x: Tensor, h: Tensor) -> Attribution:

@@ -29,113 +29,6 @@ BETTER = {"morf": "<", "lerf": ">"}  # the direction of each metric
 CAPTION_SCORES = ("meteor", "bleu", "rouge1", "rouge2", "rougel")
 
 
-def told(rows: pd.DataFrame) -> dict:
-    """Table 3's methods; the random orders of a picture are one case, their mean."""
-    rows = rows[rows.part == "methods"]
-    method = rows.method.mask(rows.method.str.startswith("random"), "random")
-    case = ["dataset", "model", "modality", "sample", "cluster", "method", "metric"]
-    table = rows.assign(method=method).groupby(case, sort=False, as_index=False).value.mean()
-    return dict(table=table, stand_in=True)
-
-
-def pooled(rows: pd.DataFrame) -> dict:
-    """The parts of a data set together: `part` is "data set, model, methods"."""
-    return dict(table=rows.assign(dataset=rows.part.str.split(", ").str[0]))
-
-
-def of_cnns(rows: pd.DataFrame) -> dict:
-    rows = pooled(rows)["table"]
-    return dict(table=rows[rows.model.isin(rows[rows.method == "grad-cam"].model)])
-
-
-def at_equal_passes(rows: pd.DataFrame) -> dict:
-    """IBISA of each start beside P-IBISA with the same weights."""
-    named = {"ibisa, each": "ibisa", "beta=1": "p-ibisa"}
-    rows = of_cnns(rows)["table"]
-    return dict(table=rows[rows.method.isin(named)].replace({"method": named}))
-
-
-def with_known(rows: pd.DataFrame) -> dict:
-    return dict(table=rows, known=measured())
-
-
-def with_label_free(rows: pd.DataFrame) -> dict:
-    cnns = [row for row in measured() if row.name.startswith("resnet-mini")]
-    return dict(table=rows, known=[r for r in cnns if not r.name.endswith("supervised")])
-
-
-def of_pairs(rows: pd.DataFrame) -> dict:
-    return dict(table=rows[rows.part.isin(("query", "retrieved"))])
-
-
-def on_the_item(rows: pd.DataFrame) -> dict:
-    """P-IBISA's shares with the item that two pictures share, and without it."""
-    own = rows[(rows.part == "shared item") & (rows.method == "p-ibisa")]
-    return dict(with_item=own.with_item, without=own.without)
-
-
-def found_by_search(rows: pd.DataFrame) -> dict:
-    return dict(search=rows[["rests_on", "p_ibisa", "ibisa"]])
-
-
-def changes(rows: pd.DataFrame) -> dict:
-    """Where the map is on another thing: its share on the named one at the smallest beta minus at
-    the large one."""
-    elsewhere = rows[rows.p_ibisa != rows.rests_on]
-    return dict(change=(elsewhere.low - elsewhere.high).tolist())
-
-
-def swept(rows: pd.DataFrame, classified: pd.DataFrame) -> dict:
-    """The models whose pictures have a map at every beta."""
-    both = pd.concat([rows[rows.part == "betas"], pooled(classified)["table"]])
-    own = both[(both.metric == "map-area") & both.method.str.startswith("beta=")]
-    every = own.groupby("model").method.transform("nunique") == own.method.nunique()
-    return dict(table=own[every])
-
-
-def learned_and_fixed(captions: pd.DataFrame, classified: pd.DataFrame) -> dict:
-    named = {"learnable": "p-ibisa", "p-ibisa": "beta=2"}
-    return dict(
-        captions=captions.replace({"method": named}), classification=pooled(classified)["table"]
-    )
-
-
-def by_picture(rows: pd.DataFrame) -> dict:
-    """The median weight and the mean mask of every picture with learned weights, over its runs."""
-    learned = rows[(rows.part == "learned weights") & (rows.rate > 0)]
-    both = learned.groupby(["picture", "rate", "t"], as_index=False)
-    return dict(runs=both.agg(weight=("weight", "median"), area=("area", "mean")))
-
-
-def runs_of_the_kit(rows: pd.DataFrame) -> dict:
-    """Every run with learned weights as the kit reads Eq. 8."""
-    own = rows[(rows.part == "learned weights") & (rows.rate == 0.1)]
-    own = own[own.t.astype(bool)]
-    return dict(runs=own.astype({"finite": bool, "held": bool}))
-
-
-def of_costs(rows: pd.DataFrame) -> dict:
-    own = rows[rows.part == "costs"].set_index("method")
-    return dict(costs=own[["seconds", "forwards", "backwards"]])
-
-
-def of_every_kind(rows: pd.DataFrame, classified: pd.DataFrame) -> dict:
-    """Planted patches, and the share of the map on the things for four kinds of encoder: where the
-    embedding is the target at beta = 10, where a text is at 2."""
-    patches = rows[rows.part == "planted"]
-    classified = pooled(classified)["table"].replace({"method": {"beta=10": "p-ibisa"}})
-    kinds = {f"{name}, itself": group for name, group in shares(classified).groupby("model")}
-    texts = shares(rows[rows.part == "starts and ends"]).groupby("model")
-    kinds |= {f"{name}, text": group for name, group in texts}
-    kinds["a function"] = patches.rename(columns={"p_ibisa": "p-ibisa"})
-    return dict(hits=patches.hit, energies=kinds)
-
-
-def shares(rows: pd.DataFrame) -> pd.DataFrame:
-    own = rows[rows.metric == "energy-in-mask"]
-    return own.pivot(index=["model", "sample"], columns="method", values="value")
-
-
 @reads("p-ibisa-captions")
 def p_ibisa_01(table: pd.DataFrame) -> Verdict:
     """P-IBISA's image drop for captions lies below RISE's, M2IB's and NIB's on every data set."""
@@ -160,6 +53,15 @@ def p_ibisa_03(table: pd.DataFrame) -> Verdict:
 def p_ibisa_04(table: pd.DataFrame) -> Verdict:
     """M2IB's image drop lies above RISE's and NIB's on every data set."""
     return by_rule("p-ibisa-04", table, "image conf-drop: m2ib > rise, nib")
+
+
+def told(rows: pd.DataFrame) -> dict:
+    """Table 3's methods; the random orders of a picture are one case, their mean."""
+    rows = rows[rows.part == "methods"]
+    method = rows.method.mask(rows.method.str.startswith("random"), "random")
+    case = ["dataset", "model", "modality", "sample", "cluster", "method", "metric"]
+    table = rows.assign(method=method).groupby(case, sort=False, as_index=False).value.mean()
+    return dict(table=table, stand_in=True)
 
 
 @reads("p-ibisa-told", given=told)
@@ -198,6 +100,11 @@ def of_captions(found: Verdict, stand_in: bool) -> Verdict:
     return untestable(found.claim.id, f"{needs}; with the stand-in", but=found)
 
 
+def pooled(rows: pd.DataFrame) -> dict:
+    """The parts of a data set together: `part` is "data set, model, methods"."""
+    return dict(table=rows.assign(dataset=rows.part.str.split(", ").str[0]))
+
+
 @reads("p-ibisa-classification", given=pooled)
 def p_ibisa_07(table: pd.DataFrame) -> Verdict:
     """In at least half of the cells, a cell being a model and a metric, P-IBISA is certainly first
@@ -230,6 +137,18 @@ def cell(table: pd.DataFrame, metric: str) -> dict:
     return lines[1] | place | dict(holds=beaten >= len(lines) - 1, p=p)
 
 
+def of_cnns(rows: pd.DataFrame) -> dict:
+    rows = pooled(rows)["table"]
+    return dict(table=rows[rows.model.isin(rows[rows.method == "grad-cam"].model)])
+
+
+def at_equal_passes(rows: pd.DataFrame) -> dict:
+    """IBISA of each start beside P-IBISA with the same weights."""
+    named = {"ibisa, each": "ibisa", "beta=1": "p-ibisa"}
+    rows = of_cnns(rows)["table"]
+    return dict(table=rows[rows.method.isin(named)].replace({"method": named}))
+
+
 @reads("p-ibisa-classification", given=at_equal_passes)
 def p_ibisa_08(table: pd.DataFrame) -> Verdict:
     """P-IBISA's MoRF and its LeRF lie within 0.03 of IBISA's at equal passes.
@@ -246,6 +165,10 @@ def p_ibisa_08(table: pd.DataFrame) -> Verdict:
     return by_rule("p-ibisa-08", both, rule)
 
 
+def with_known(rows: pd.DataFrame) -> dict:
+    return dict(table=rows, known=measured())
+
+
 @reads("p-ibisa-encoders", given=with_known)
 def p_ibisa_09(table: pd.DataFrame, known: Sequence[Measured]) -> Verdict:
     """The share of the map on the object lies above that of a centred Gaussian and above that of
@@ -258,6 +181,11 @@ def p_ibisa_09(table: pd.DataFrame, known: Sequence[Measured]) -> Verdict:
     known  what was measured of every encoder that the claim asks about (`strategies.measured`)
     """
     return by_examples("p-ibisa-09", table, known)
+
+
+def with_label_free(rows: pd.DataFrame) -> dict:
+    cnns = [row for row in measured() if row.name.startswith("resnet-mini")]
+    return dict(table=rows, known=[r for r in cnns if not r.name.endswith("supervised")])
 
 
 @reads("p-ibisa-encoders", given=with_label_free)
@@ -301,6 +229,10 @@ def p_ibisa_12(table: pd.DataFrame) -> Verdict:
     return by_rule("p-ibisa-12", table, "image mask-contrast: p-ibisa > 0, random")
 
 
+def of_pairs(rows: pd.DataFrame) -> dict:
+    return dict(table=rows[rows.part.isin(("query", "retrieved"))])
+
+
 @reads("p-ibisa-retrieval", given=of_pairs)
 def p_ibisa_13(table: pd.DataFrame) -> Verdict:
     """P-IBISA's drop of 1 / distance lies below Integrated Gradients' and SBSM's on the query and
@@ -329,6 +261,12 @@ def p_ibisa_15(table: pd.DataFrame) -> Verdict:
     return by_rule("p-ibisa-15", table, "map-tv: p-ibisa < sbsm; map-spearman: p-ibisa > sbsm")
 
 
+def on_the_item(rows: pd.DataFrame) -> dict:
+    """P-IBISA's shares with the item that two pictures share, and without it."""
+    own = rows[(rows.part == "shared item") & (rows.method == "p-ibisa")]
+    return dict(with_item=own.with_item, without=own.without)
+
+
 @reads("p-ibisa-retrieval", given=on_the_item)
 def p_ibisa_16(with_item: Sequence[float], without: Sequence[float]) -> Verdict:
     """The share of the map's mass on the shared item over the item's share of the area lies above
@@ -354,6 +292,10 @@ def p_ibisa_17(table: pd.DataFrame) -> Verdict:
     return by_rule("p-ibisa-17", table, "shared: p-ibisa > 0; differing: p-ibisa < 0")
 
 
+def found_by_search(rows: pd.DataFrame) -> dict:
+    return dict(search=rows[["rests_on", "p_ibisa", "ibisa"]])
+
+
 @reads("p-ibisa-search", given=found_by_search)
 def p_ibisa_18(search: pd.DataFrame) -> Verdict:
     """The map of the embedding lies on another thing than the class rests on more often than
@@ -370,6 +312,13 @@ def p_ibisa_18(search: pd.DataFrame) -> Verdict:
     return judge("p-ibisa-18", [line], remark=remark)
 
 
+def changes(rows: pd.DataFrame) -> dict:
+    """Where the map is on another thing: its share on the named one at the smallest beta minus at
+    the large one."""
+    elsewhere = rows[rows.p_ibisa != rows.rests_on]
+    return dict(change=(elsewhere.low - elsewhere.high).tolist())
+
+
 @reads("p-ibisa-search", given=changes)
 def p_ibisa_19(change: Sequence[float]) -> Verdict:
     """In scenes where the map lies on another thing, a smaller beta moves it to the thing that the
@@ -382,6 +331,14 @@ def p_ibisa_19(change: Sequence[float]) -> Verdict:
     line = compared(what, change, ">") if len(change) else exact(what, math.nan, ">")
     remark = "" if len(change) else "; in no picture is the map elsewhere"
     return judge("p-ibisa-19", [line], remark=remark)
+
+
+def swept(rows: pd.DataFrame, classified: pd.DataFrame) -> dict:
+    """The models of the parts "betas", with what other studies have of the same pictures."""
+    rows = rows[rows.part.str.startswith("betas")]
+    both = pd.concat([rows, classified[classified.model.isin(rows.model)]])
+    both = both[both.metric == "map-area"].assign(dataset="pictures")
+    return dict(table=both.drop_duplicates(["model", "sample", "method"]))
 
 
 @reads("p-ibisa-optimisation", "p-ibisa-classification", given=swept)
@@ -408,6 +365,13 @@ def p_ibisa_22(table: pd.DataFrame) -> Verdict:
     every data set."""
     rule = "image conf-drop: beta=3 > beta=1; image conf-incr: beta=3 < beta=1"
     return by_rule("p-ibisa-22", table, rule)
+
+
+def learned_and_fixed(captions: pd.DataFrame, classified: pd.DataFrame) -> dict:
+    named = {"learnable": "p-ibisa", "p-ibisa": "beta=2"}
+    return dict(
+        captions=captions.replace({"method": named}), classification=pooled(classified)["table"]
+    )
 
 
 @reads("p-ibisa-captions", "p-ibisa-classification", given=learned_and_fixed)
@@ -444,6 +408,13 @@ def to_the_least(own: np.ndarray, others: np.ndarray) -> float:
     return own.mean() / others.mean(0).min()
 
 
+def by_picture(rows: pd.DataFrame) -> dict:
+    """The median weight and the mean mask of every picture with learned weights, over its runs."""
+    learned = rows[(rows.part == "learned weights") & (rows.rate > 0)].astype({"t": bool})
+    both = learned.groupby(["picture", "rate", "t"], as_index=False)
+    return dict(runs=both.agg(weight=("weight", "median"), area=("area", "mean")))
+
+
 @reads("p-ibisa-optimisation", given=by_picture)
 def p_ibisa_24(runs: pd.DataFrame) -> Verdict:
     """At the printed learning rate of 1, with t the weight of the area ends below 10 in more than
@@ -467,6 +438,13 @@ def p_ibisa_24(runs: pd.DataFrame) -> Verdict:
             mask = {"comparison": f"{what}: mean mask"}
             lines.append(compared(mask, part.area.to_numpy(), ">", 0.05, **options))
     return judge("p-ibisa-24", lines)
+
+
+def runs_of_the_kit(rows: pd.DataFrame) -> dict:
+    """Every run with learned weights at the kit's rate, where the loss has t."""
+    learned = rows[(rows.part == "learned weights") & (rows.rate == 0.1)]
+    runs = learned.astype(dict.fromkeys(("t", "finite", "held"), bool))
+    return dict(runs=runs[runs.t])
 
 
 @reads("p-ibisa-optimisation", given=runs_of_the_kit)
@@ -502,6 +480,11 @@ def p_ibisa_26(table: pd.DataFrame) -> Verdict:
     return by_rule("p-ibisa-26", table, "map-spearman: masks=20 > masks=1")
 
 
+def of_costs(rows: pd.DataFrame) -> dict:
+    own = rows[rows.part == "costs"].set_index("method")
+    return dict(costs=own[["seconds", "forwards", "backwards"]])
+
+
 @reads("p-ibisa-optimisation", given=of_costs)
 def p_ibisa_27(costs: pd.DataFrame) -> Verdict:
     """P-IBISA's passes (forwards and backwards) and its seconds for a map are fewer than RISE's and
@@ -533,6 +516,24 @@ def p_ibisa_28(table: pd.DataFrame) -> Verdict:
 def p_ibisa_29(table: pd.DataFrame) -> Verdict:
     """IBA's MoRF lies below Grad-CAM's, and its LeRF above, on every CNN."""
     return by_rule("p-ibisa-29", table, "morf: iba < grad-cam; lerf: iba > grad-cam")
+
+
+def of_every_kind(rows: pd.DataFrame, classified: pd.DataFrame) -> dict:
+    """Planted patches, and the share of the map on the things for four kinds of encoder."""
+    patches = rows[rows.part == "planted"]
+    kinds = {f"{k}, embedding": v for k, v in shares(pooled(classified)["table"]).items()}
+    kinds |= {f"{k}, text": v for k, v in shares(rows[rows.part == "starts and ends"]).items()}
+    kinds["a function"] = patches.rename(columns={"p_ibisa": "p-ibisa"})
+    return dict(hits=patches.hit, energies=kinds)
+
+
+def shares(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Model -> energy-in-mask, one row a picture, a column for each method."""
+    own = rows[rows.metric == "energy-in-mask"]
+    return {
+        model: part.pivot(index="sample", columns="method", values="value")
+        for model, part in own.groupby("model", sort=False)
+    }
 
 
 @reads("p-ibisa-optimisation", "p-ibisa-classification", given=of_every_kind)
