@@ -254,6 +254,7 @@ OWN = {
         direction=CHOICE,
         distractors=[some(3), some(3, 31), with_nan(some(3, 32)), [[1.0] * 32], 3],
     ),
+    "hit_without": dict(direction=CHOICE, gallery=FUNCTION),
     "completeness_gap": dict(scores=[None, some(3, 5), some(2), with_nan(some(B, 5)), [[1.0]]]),
     "occlusion_drop": dict(
         targets=CLASSES,
@@ -391,6 +392,7 @@ FUNCTIONS = {
     "evenness": lambda: masks(others=right_half()),
     "weaker_thing": lambda: masks(others=right_half()),
     "zero_shot_roar": judged,
+    "hit_without": lambda: judged(gallery=lambda: (some(3, 32), some(3, 32))),
     "completeness_gap": lambda: image_call(scores=some(B, 14), layer=1),
     "occlusion_drop": lambda: class_call(regions=masks()["masks"][:, None]),
     "randomisation_test": lambda: image_call(method=methods.saliency),

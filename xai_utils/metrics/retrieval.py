@@ -59,8 +59,7 @@ def zero_shot_roar(
     check_choice("direction", direction, ("i2t", "t2i"))
     if distractors is not None:
         check_rows("distractors", distractors, targets)
-    after = without_marked(encoder, inputs, targets, map, percentile)
-    before = check_whole(whole, encoder, inputs)
+    before, after = whole_and_without(encoder, inputs, targets, map, percentile, whole)
     mine = (direction == "t2i") == isinstance(encoder, TextEncoder)  # the corrupted side asks
     asked = [(h, targets.to(h)) if mine else (targets.to(h), h) for h in (before, after)]
     hit = [hits(queries, gallery, distractors) for queries, gallery in asked]
@@ -90,15 +89,16 @@ def hit_without(
 
     gallery  () -> embeddings of the pictures and of the texts of K other pairs, (K, D) each, among
              which the partner has to come first (ties count as misses). Pairs with the query's own
-             text are left out: they would be partners too
+             text are left out: they would be partners too. They are whole, so that where the
+             corrupted side is searched, the partner alone has lost something
     The other arguments are as in `zero_shot_roar`.
     """
     inputs, targets = check_call(encoder, inputs, targets, texts=True)
     check_choice("direction", direction, ("i2t", "t2i"))
     check_function("gallery", gallery)
-    after = without_marked(encoder, inputs, targets, map, percentile)
+    before, after = whole_and_without(encoder, inputs, targets, map, percentile, whole)
     is_text = isinstance(encoder, TextEncoder)
-    text = check_whole(whole, encoder, inputs) if is_text else targets
+    text = before if is_text else targets
     images, texts = (F.normalize(h, dim=1).to(after) for h in gallery())
     same = F.normalize(text, dim=1).to(texts) @ texts.T > SAME_TEXT  # (B, K)
     pair = (F.normalize(h, dim=1) for h in (after, targets.to(after)))
@@ -110,14 +110,19 @@ def hit_without(
 
 
 @shared
-def without_marked(encoder: Encoder, inputs, targets: Tensor, map: Tensor, percentile) -> Tensor:
-    """The embeddings of inputs without what lies above the percentile of its own map, (B, D)."""
+def whole_and_without(
+    encoder: Encoder, inputs, targets: Tensor, map: Tensor, percentile, whole: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The embeddings of inputs and of what is left of them without what lies above the percentile
+    of its own map, (B, D) each."""
     is_text = isinstance(encoder, TextEncoder)
     percentile = (90 if is_text else 75) if percentile is None else percentile
     check_percentile(percentile)
     if is_text:
-        return encoder.encode_ids(*blanked(encoder, inputs, map, percentile))
-    return encoder(without_pixels(inputs, map, percentile))
+        ids, valid = blanked(encoder, inputs, map, percentile)
+        return check_whole(whole, encoder, inputs), encoder.encode_ids(ids, valid)
+    pixels = without_pixels(inputs, map, percentile)
+    return check_whole(whole, encoder, inputs), encoder(pixels)
 
 
 @metric(

@@ -201,9 +201,9 @@ def stability(unit: int, *, model: str, samples: Callable) -> list[dict]:
     two seeds' maps with the gradients clipped (`seeds`) and not (`unclipped`), with the mean final
     loss of these."""
     rows = []
-    for side in SIDES:
+    for side, networks in (("image", ("mlp", "scaled")), ("text", ("mlp",))):
         c = pair(model, samples, unit, side)
-        for g in ("mlp", "scaled"):
+        for g in networks:
             run = partial(m.adaib, *called(c), g=g, seed=unit)
             of_f = {k: run(f=f) for k, f in FS.items()}
             two = [of_f["l2"], run(seed=unit + OTHER)]
@@ -271,7 +271,8 @@ def walk(c: Cases, f: Tensor, g: Tensor, steps: int) -> tuple[Tensor, Tensor, di
     (steps, B), and the logits of the gates after each step, (B, ...)."""
     split = c.encoder.split(c.encoder.layer_at(DEPTH))
     with torch.no_grad():
-        z = split.prefix(c.inputs).repeat(len(f), 1, 1)
+        z = split.prefix(c.inputs)
+        z = z.repeat(len(f), *[1] * (z.ndim - 1))
     a = torch.full_like(z, 5.0)
     adam, path, logits = torch.optim.Adam([a], lr=1.0), [], {}
     for step in range(1, steps + 1):

@@ -93,6 +93,11 @@ def one_of_two(name: str, n: int) -> list[Sample]:
     return first_named(of_two_things(name, n))
 
 
+def joined(n: int, *parts: Callable[[], Sequence[Sample]]) -> list[Sample]:
+    """The first n of some sets, one after another."""
+    return [sample for part in parts for sample in part()][:n]
+
+
 @cache
 def prompted(model: str, n: int, top: int = TOP, seed: int = 0) -> list[Sample]:
     """n scenes of one thing, captioned "a photo of" it, as zero-shot classification names a class:
