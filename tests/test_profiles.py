@@ -179,7 +179,7 @@ def write_index(figures, profile):
 
 functions = types.SimpleNamespace(lacks=lacks)  # without the package, which takes seconds to import
 sys.modules["xai_utils"] = types.SimpleNamespace(data=functions, models=functions)
-sys.modules["gallery"] = types.SimpleNamespace(write_index=write_index, with_claims=None)
+sys.modules["gallery"] = types.SimpleNamespace(write_index=write_index)
 sys.path.insert(0, "tools")
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")

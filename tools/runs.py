@@ -77,12 +77,13 @@ def main() -> int:
 def index(profile: str) -> None:
     """The pages of all figures and claims, for embedded also docs/evidence.md, the claims in
     docs/papers.md and their count in README.md."""
-    from claim_pages import with_claims, with_count
-    from evidence_page import evidence_page
     from gallery import write_index
 
     print(f"wrote {write_index(figures_page(profile), profile)}")
     if profile == "embedded":
+        from claim_pages import with_claims, with_count
+        from evidence_page import evidence_page
+
         for file, drawn in ((ROOT / "docs" / "papers.md", with_claims), (README, with_count)):
             file.write_text(drawn(file.read_text(), ROOT / "figures" / profile))
         (ROOT / "docs" / "evidence.md").write_text(evidence_page())
