@@ -1,12 +1,12 @@
 """What is compared, declared as data, one file a paper, and the evidence computed of it."""
 
 from ..checks import check_choice
-from . import p_ibisa
+from . import m2ib, p_ibisa
 from .base import PROFILES, Judged, Measured, Study
 from .evidence import Evidence, EvidenceMissing, agree, compute
 from .evidence import load as load_of
 
-STUDIES = {study.name: study for module in (p_ibisa,) for study in module.STUDIES}
+STUDIES = {study.name: study for module in (m2ib, p_ibisa) for study in module.STUDIES}
 
 __all__ = [
     "PROFILES",

@@ -40,3 +40,17 @@ def of_two_things(name: str, n: int, size: tuple[int, int] = (224, 224)) -> list
     """The first n pictures of a data set in which an encoder of `size` sees two things, the two
     largest."""
     return showing(load_dataset(name), n, things=2, size=size)
+
+
+@cache
+def copies(model: str, n: int, top: int = TOP, seed: int = 0) -> list[Sample]:
+    """n pictures of one thing two or three times, which the model knows by name."""
+    known = recognised(load_model(model), top=top)
+    return list(load_dataset("copies", n=n, seed=seed, stamps=known))
+
+
+@cache
+def domain(n: int, seed: int = 0, stamps: int = 12) -> list[Sample]:
+    """n scenes of two things out of a few that no training of the kit has seen."""
+    few = [s.id for s in load_dataset("stamps", split="novel", n=stamps)]
+    return list(load_dataset("scenes/novel", n=n, seed=seed, objects=2, stamps=few))
