@@ -241,11 +241,14 @@ def test_claims_read_evidence(tmp_path, monkeypatch):
     def loaded(name, profile):
         if name != "p-ibisa-captions":
             raise EvidenceMissing(name)
-        return evidence.Evidence(dice(), profile, table, {})
+        return evidence.Evidence(dice(), profile, table, made)
 
+    made = {"dice": {}}
     monkeypatch.setattr(readings.studies, "load", loaded)
     found = judged("embedded", only=["p-ibisa-01", "p-ibisa-30"])
     assert list(found) == ["p-ibisa-01"] and found["p-ibisa-01"].outcome == "holds"
+    made.clear()
+    assert judged("embedded", only=["p-ibisa-01"]) == {}  # a part is still to be computed
 
 
 def test_every_study_that_a_claim_reads_exists():

@@ -29,9 +29,18 @@ def parts(*names: str) -> Callable:
 
 def from_evidence(function: Callable, profile: str) -> Verdict:
     """A claim's verdict from the evidence of a profile. Raises EvidenceMissing where a study has
-    none, and ValueError for a claim that reads no study."""
+    none or not yet all, and ValueError for a claim that reads no study."""
     names, given = getattr(function, "reads", ((), None))
     if not names:
         raise ValueError(f"{function.__name__} reads no study")
-    tables: list[pd.DataFrame] = [studies.load(name, profile).rows for name in names]
+    tables: list[pd.DataFrame] = [whole(name, profile) for name in names]
     return function(*tables) if given is None else function(**given(*tables))
+
+
+def whole(name: str, profile: str) -> pd.DataFrame:
+    """The rows of a study, none of whose parts is missing."""
+    evidence = studies.load(name, profile)
+    names = [part.name for part in evidence.study.parts(profile)]
+    if missing := [part for part in names if part not in evidence.made]:
+        raise studies.EvidenceMissing(f"{name} lacks {', '.join(missing)} for profile {profile}")
+    return evidence.rows
