@@ -203,7 +203,7 @@ def test_claims_of_captions_stay_untested_with_a_stand_in():
     poor = dict.fromkeys(good, 0.5)
     methods = {"p-ibisa": good, "m2ib": fair, "nib": fair, "random 0": poor, "random 1": poor}
     for claim in ("05", "06"):
-        found = decided(f"p-ibisa-{claim}", made_up("methods", methods))
+        found = decided(f"p-ibisa-{claim}", made_up("table 3", methods))
         assert found.outcome == UNTESTABLE and f": {HOLDS}" in found.why
         assert found.n == N
 
@@ -226,8 +226,8 @@ def test_sparser_with_every_beta_takes_the_rest_of_table_5():
         return made_up(part, means, model=model)
 
     own = pd.concat(
-        [of("cnn", "betas, cnn", "0.5", "1", "2", "3", "10", "100")]
-        + [of("vit", "betas, vit", "0.5", "2", "3")]
+        [of("cnn", "cnn", "0.5", "1", "2", "3", "10", "100")]
+        + [of("vit", "vit, some", "0.5", "2", "3")]
     )
     table_5 = pd.concat([of("vit", "s, vit, a", "1", "10", "100"), of("other", "s, other, a", "1")])
     found = decided("p-ibisa-20", own, table_5)

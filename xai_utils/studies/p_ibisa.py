@@ -78,7 +78,10 @@ CLASSIFIED = dict(
     paper=("imagenet", partial(sets.captioned, "imagenet", 10_000)),
 )
 PORTIONS = dict(embedded=28, paper=None)  # of the blocks; the paper: block by block
-GRID_OF_RISE = dict(cells=7, p=0.5)  # of its own paper, as P-IBISA's prints none
+RISE_OF_CLASSES = {  # grid and 4,000 masks of its own paper, as P-IBISA's prints none
+    profile: partial(m.rise, masks=masks, cells=7, p=0.5)
+    for profile, masks in dict(embedded=1000, paper=4000).items()
+}
 
 BETAS = {f"beta={b:g}": partial(m.p_ibisa, beta=b) for b in (0.5, 1.0, 2.0, 3.0, 10.0, 100.0)}
 BY_SELF = {
@@ -110,8 +113,7 @@ def classification(profile: str) -> list[Judged]:
     judges = {"morf": partial(metrics.morf, **steps), "lerf": partial(metrics.lerf, **steps)}
     judges |= {"map-area": metrics.map_area}
     judges |= {"energy-in-mask": metrics.energy_in_mask} if profile == "embedded" else {}
-    masks = dict(masks=1000 if profile == "embedded" else 4000)
-    seeing = BY_CLASS["cnn"] | {"rise": partial(m.rise, **GRID_OF_RISE, **masks)}
+    seeing = BY_CLASS["cnn"] | {"rise": RISE_OF_CLASSES[profile]}
     random = {"random": m.random_map}
     asked = {(name, "seeing the class"): seeing | random for name in CNNS[profile]}
     asked |= {(name, "seeing the class"): BY_CLASS["vit"] | random for name in VITS[profile]}
@@ -189,10 +191,13 @@ TOLD = dict(  # explained by what a captioner says
 )
 SCORES = metrics.captions.SCORES
 DRAWS = 5  # random orders of each picture
+TABLE_3 = {"p-ibisa": FIXED["p-ibisa"], "m2ib": m.m2ib, "nib": m.nib}
+TABLE_3 |= {f"random {k}": partial(m.random_map, seed=k) for k in range(DRAWS)}
+TABLE_7 = {k: TABLE_6[k] for k in ("learnable", "beta=1", "beta=3")}  # beta = 2 is in Table 3
 
 
-def told(profile: str) -> list[Judged]:
-    """Tables 3 and 7, with captions that are retrieved in the place of written ones."""
+def told(profile: str, name: str, methods: dict) -> list[Judged]:
+    """Captions are retrieved in the place of written ones."""
     if profile not in TOLD:
         return []
     model, of = TOLD[profile]
@@ -202,32 +207,14 @@ def told(profile: str) -> list[Judged]:
         for name, metric in {"cap-morf": metrics.cap_morf, "cap-lerf": metrics.cap_lerf}.items()
         for score in SCORES
     }
-    random = {f"random {k}": partial(m.random_map, seed=k) for k in range(DRAWS)}
-    table_3 = {"p-ibisa": FIXED["p-ibisa"], "m2ib": m.m2ib, "nib": m.nib} | random
-    table_7 = {k: TABLE_6[k] for k in ("learnable", "beta=1", "beta=3")}
-    common = dict(model=model, samples=partial(measures.captioned, **of), metrics=judges)
-    return [
-        Judged(name="methods", methods=table_3, **common),
-        Judged(name="weights", methods=table_7, **common),
-    ]
+    samples = partial(measures.captioned, **of)
+    return [Judged(name=name, model=model, samples=samples, methods=methods, metrics=judges)]
 
 
 SMALL = "resnet-mini-supervised"  # a hundredth of a second for a pass
 OPTIMISED = dict(
     embedded=("lit-lite0", CAPTIONED["embedded"]["scenes"]),
     paper=("clip-vit-b-32", partial(sets.captioned, "coco", 100)),
-)
-SWEPT = dict(  # (model, part) -> pictures, target and weights; the ViT's others are in Table 5
-    embedded={
-        (SMALL, ""): (CAPTIONED["embedded"]["scenes"], "self", BETAS),
-        ("vit-photos", ", 2 and 3"): (CLASSIFIED["embedded"][1], "self", ("beta=2", "beta=3")),
-        ("vit-photos", ", 0.5"): (CLASSIFIED["embedded"][1], "self", ("beta=0.5",)),
-    },
-    paper={
-        ("resnet50", ""): (partial(sets.captioned, "imagenet", 100), "self", BETAS),
-        ("vit-b-16", ""): (partial(sets.captioned, "imagenet", 100), "self", BETAS),
-        ("clip-vit-b-32", ""): (partial(sets.captioned, "coco", 100), "caption", BETAS),
-    },
 )
 
 
@@ -237,17 +224,6 @@ def optimisation(profile: str) -> list:
         return []
     model, samples = OPTIMISED[profile]
     small = dict(model=SMALL, samples=samples)
-    betas = [
-        Judged(
-            name=f"betas, {name}{more}",
-            model=name,
-            samples=pictures,
-            target=target,
-            methods={k: BETAS[k] for k in tried},
-            metrics={"map-area": metrics.map_area},
-        )
-        for (name, more), (pictures, target, tried) in SWEPT[profile].items()
-    ]
     return [
         Measured(name="learned weights", n=100, measure=partial(measures.learned_weights, **small)),
         Measured(
@@ -262,7 +238,35 @@ def optimisation(profile: str) -> list:
             measure=partial(measures.costs, rise_masks=4000, part=10, **small),
             loose=("seconds",),
         ),
-        *betas,
+    ]
+
+
+SWEPT = dict(  # (model, part) -> pictures, target and weights; the ViT's others are in Table 5
+    embedded={
+        (SMALL, ""): (CAPTIONED["embedded"]["scenes"], "self", BETAS),
+        ("vit-photos", ", 2 and 3"): (CLASSIFIED["embedded"][1], "self", ("beta=2", "beta=3")),
+        ("vit-photos", ", 0.5"): (CLASSIFIED["embedded"][1], "self", ("beta=0.5",)),
+    },
+    paper={
+        ("resnet50", ""): (partial(sets.captioned, "imagenet", 100), "self", BETAS),
+        ("vit-b-16", ""): (partial(sets.captioned, "imagenet", 100), "self", BETAS),
+        ("clip-vit-b-32", ""): (partial(sets.captioned, "coco", 100), "caption", BETAS),
+    },
+)
+
+
+def betas(profile: str) -> list[Judged]:
+    """Figure 10 and Appendix E."""
+    return [
+        Judged(
+            name=f"{model}{more}",
+            model=model,
+            samples=samples,
+            target=target,
+            methods={k: BETAS[k] for k in tried},
+            metrics={"map-area": metrics.map_area},
+        )
+        for (model, more), (samples, target, tried) in SWEPT.get(profile, {}).items()
     ]
 
 
@@ -302,7 +306,7 @@ STUDIES = [
     Study(
         name="p-ibisa-told",
         asks="Does a caption change when what the map marks is taken away?",
-        parts=told,
+        parts=partial(told, name="table 3", methods=TABLE_3),
     ),
     Study(
         name="p-ibisa-optimisation",
@@ -318,6 +322,16 @@ STUDIES = [
         name="p-ibisa-search",
         asks="Is the encoder after another thing than the one that its class rests on?",
         parts=search,
+    ),
+    Study(
+        name="p-ibisa-betas",
+        asks="Is a map sparser with every larger weight of the area?",
+        parts=betas,
+    ),
+    Study(
+        name="p-ibisa-told-weights",
+        asks="Do P-IBISA's weights change how a caption changes?",
+        parts=partial(told, name="table 7", methods=TABLE_7),
     ),
     Study(
         name="p-ibisa-encoders",

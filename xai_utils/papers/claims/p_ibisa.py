@@ -57,7 +57,6 @@ def p_ibisa_04(table: pd.DataFrame) -> Verdict:
 
 def told(rows: pd.DataFrame) -> dict:
     """Table 3's methods; the random orders of a picture are one case, their mean."""
-    rows = rows[rows.part == "methods"]
     method = rows.method.mask(rows.method.str.startswith("random"), "random")
     case = ["dataset", "model", "modality", "sample", "cluster", "method", "metric"]
     table = rows.assign(method=method).groupby(case, sort=False, as_index=False).value.mean()
@@ -334,14 +333,13 @@ def p_ibisa_19(change: Sequence[float]) -> Verdict:
 
 
 def swept(rows: pd.DataFrame, classified: pd.DataFrame) -> dict:
-    """The models of the parts "betas", with what other studies have of the same pictures."""
-    rows = rows[rows.part.str.startswith("betas")]
+    """With what Table 5 has of the same pictures by the same models."""
     both = pd.concat([rows, classified[classified.model.isin(rows.model)]])
     both = both[both.metric == "map-area"].assign(dataset="pictures")
     return dict(table=both.drop_duplicates(["model", "sample", "method"]))
 
 
-@reads("p-ibisa-optimisation", "p-ibisa-classification", given=swept)
+@reads("p-ibisa-betas", "p-ibisa-classification", given=swept)
 def p_ibisa_20(table: pd.DataFrame) -> Verdict:
     """The mean of the map (map-area) falls from each beta of 0.5, 1, 2, 3, 10, 100 to the next, on
     every model.
