@@ -84,6 +84,15 @@ class Cases:
         return torch.stack([self.model.image.transform(s.image) for s in self.samples])
 
     @cached_property
+    def places(self) -> Tensor | None:
+        """(n, k, H, W) bool: where each of a sample's things is, whichever of them the target
+        names; None unless all samples have as many."""
+        counts = {len(s.things) for s in self.samples}
+        if len(counts) > 1 or counts == {0}:
+            return None
+        return torch.stack([s.masks(tuple(self.images.shape[-2:])) for s in self.samples])
+
+    @cached_property
     def tokens(self) -> list[list[str]]:
         """The words that the columns of a text map belong to; for texts alone."""
         return self.encoder.tokenize(self.inputs)[2]

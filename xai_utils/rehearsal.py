@@ -77,7 +77,7 @@ def call_of(model, modality: str, target: str, n: int) -> tuple[dict, dict]:
     map = rows if modality == "image" else words.expand(n, -1)
     masks = rows < size[0] // 2
     scene = dict(map=map, masks=masks, others=~masks, whole=torch.ones(n, encoder.dim or 4))
-    scene |= dict(images=x, texts=texts)
+    scene |= dict(images=x, texts=texts, places=torch.stack([masks, ~masks], 1))
     scene[f"{modality}_map"] = map
     if isinstance(model, DualEncoder):
         scene["model"] = replace(model, image=image, text=text)

@@ -192,7 +192,7 @@ def set_rows(
 def offered_together(metric: Callable, cases: Cases, a: Attribution) -> dict:
     """The arguments of a metric of sets, by name."""
     asked = needs_of(metric)
-    given = {k: getattr(cases, k) for k in ("model", "masks", "others") if k in asked}
+    given = {k: getattr(cases, k) for k in ("model", "masks", "others", "places") if k in asked}
     if takes(metric, "encoder"):
         given |= dict(encoder=cases.encoder, inputs=cases.inputs, targets=cases.targets, map=a.map)
     if "whole" in asked:
@@ -307,8 +307,9 @@ def check_metrics(metrics, modality: str, masks: bool, others: bool) -> None:
             check_keywords(what, metric, (), None)
         if "others" in needs_of(metric) and not others:
             raise ValueError(f'{what} needs others, the sample\'s other things: target="things"')
-        if "masks" in needs_of(metric) and not masks:
-            raise ValueError(f"{what} needs masks: samples with things")
+        places = {"masks", "places"} & set(needs_of(metric))
+        if places and not masks:
+            raise ValueError(f"{what} needs {min(places)}: samples with things")
 
 
 def signature(what: str, function: Callable):

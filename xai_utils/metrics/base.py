@@ -10,7 +10,7 @@ from torch import Tensor
 from ..numerics import in_float32
 
 LEVELS, SIDES = ("map", "set"), ("image", "text")
-NEEDS = ("masks", "others", "whole")  # of single maps
+NEEDS = ("masks", "others", "places", "whole")  # of single maps
 SET_NEEDS = (  # of all cases together
     *NEEDS,
     *("model", "images", "texts", "image_map", "text_map"),  # ROAR+
@@ -35,8 +35,9 @@ def metric(
     level             "map": every map is judged alone; "set": all cases together, because the value
                       of one depends on the others
     needs             keywords that `score` and `evaluate` fill in: "masks" and "others" (B, H, W)
-                      bool, where the named thing and the other things are; "whole" (B, D), the
-                      untouched inputs' embeddings, known already. Those of a set: `SET_NEEDS`
+                      bool, where the named thing and the other things are; "places" (B, k, H, W)
+                      bool, where each of the sample's things is; "whole" (B, D), the untouched
+                      inputs' embeddings, known already. Those of a set: `SET_NEEDS`
     sides             what it judges: maps of an "image", of a "text"
     """
     if level not in LEVELS or not set(sides) <= set(SIDES) or not set(needs) <= set(SET_NEEDS):

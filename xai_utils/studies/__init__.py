@@ -1,12 +1,12 @@
 """What is compared, declared as data, one file a paper, and the evidence computed of it."""
 
 from ..checks import check_choice
-from . import adaib, aha, nib, p_ibisa
+from . import adaib, aha, m2ib, nib, p_ibisa
 from .base import PROFILES, Judged, Measured, Study
 from .evidence import Evidence, EvidenceMissing, agree, compute
 from .evidence import load as load_of
 
-PAPERS = p_ibisa, nib, adaib, aha
+PAPERS = p_ibisa, m2ib, nib, adaib, aha
 STUDIES = {study.name: study for module in PAPERS for study in module.STUDIES}
 
 __all__ = [

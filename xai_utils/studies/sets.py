@@ -19,8 +19,10 @@ TOP = 5  # scenes show only stamps whose own caption a model ranks this high amo
 
 
 @cache
-def scenes(model: str, n: int, objects: int = 1, top: int = TOP, seed: int = 0) -> list[Sample]:
-    """n scenes of so many things each, all of which the model knows by name."""
+def scenes(
+    model: str, n: int, objects: int | None = 1, top: int = TOP, seed: int = 0
+) -> list[Sample]:
+    """n scenes of so many things each, None: one to four, all of which the model knows by name."""
     known = recognised(load_model(model), top=top)
     return list(load_dataset("scenes", n=n, seed=seed, objects=objects, stamps=known))
 
@@ -136,3 +138,17 @@ def kept(key: tuple, make: Callable):
     if key not in KEPT:
         KEPT[key] = make()
     return KEPT[key]
+
+
+@cache
+def copies(model: str, n: int, top: int = TOP, seed: int = 0) -> list[Sample]:
+    """n pictures of one thing two or three times, which the model knows by name."""
+    known = recognised(load_model(model), top=top)
+    return list(load_dataset("copies", n=n, seed=seed, stamps=known))
+
+
+@cache
+def domain(n: int, seed: int = 0, stamps: int = 12) -> list[Sample]:
+    """n scenes of two things out of a few that no training of the kit has seen."""
+    few = [s.id for s in load_dataset("stamps", split="novel", n=stamps)]
+    return list(load_dataset("scenes/novel", n=n, seed=seed, objects=2, stamps=few))
