@@ -13,7 +13,7 @@ MODEL = dict(embedded="vit-photos", captioned="vit-photos", paper="clip-vit-b-32
 CNN = "lit-lite0"
 
 TWO_THINGS = partial(sets.scenes, "vit-photos", objects=2)
-# Set -> model, pictures by their number. The region that a scene's caption names is both its things.
+# Set -> model, samples of any number. What a scene's caption names is both of its things.
 TABLE_1 = dict(
     embedded={
         "scenes": ("vit-photos", TWO_THINGS),
@@ -118,10 +118,167 @@ def tables(profile: str) -> list:
     return parts
 
 
+PAIRS = dict(  # of things whose places are known
+    embedded=partial(TWO_THINGS, n=100),
+    captioned=partial(sets.of_two_things, "coco/train", n=100),
+    paper=partial(sets.of_two_things, "coco", n=100),
+)
+
+
+def measured(profile: str, name: str, measure, n: int = 100, loose=(), **options) -> Measured:
+    """A part on the profile's pairs of a picture and its caption."""
+    given = dict(model=MODEL[profile], samples=PAIRS[profile]) | options
+    return Measured(name=name, n=n, measure=partial(measure, **given), loose=loose)
+
+
+def method(profile: str) -> list[Measured]:
+    """What the paper says of steps, rates, copies and encoders."""
+    return [
+        measured(profile, "steps and rates", measures.steps_and_rates),
+        measured(profile, "copies", measures.copies),
+        measured(profile, "planted", measures.planted),
+    ]
+
+
+BETAS = (1e-4, 0.01, 0.1, 1.0, 100.0)
+
+
+def figures(profile: str) -> list:
+    """Figures 2, 5 and 8, counted."""
+    parts = [
+        measured(profile, "names", measures.names),
+        measured(profile, "two things", measures.betas, tried=BETAS),
+    ]
+    if profile == "embedded":
+        one = partial(sets.scenes, "vit-photos", 200)
+        parts += [
+            measured(profile, "one thing", measures.betas, n=200, samples=one, tried=(0.01, 0.1)),
+            Judged(
+                name="several of a kind",
+                model=MODEL[profile],
+                samples=partial(sets.copies, "vit-photos", 100),
+                methods={"m2ib": m.m2ib, "grad-cam": m.grad_cam, "random": m.random_map},
+                metrics={"instance-recall": metrics.instance_recall},
+                target="things",
+            ),
+        ]
+    return parts
+
+
+LENGTHS = dict(  # captions of one to four things; those that people wrote
+    embedded=partial(sets.scenes, "vit-photos", 200, objects=None, seed=3),
+    captioned=partial(sets.captioned, "flickr8k", 100),
+    paper=partial(sets.captioned, "cc3m", 500),
+)
+
+
+def lengths(profile: str) -> list[Judged]:
+    rise = partial(m.rise, masks=MASKS["paper"]["text"])
+    return [
+        Judged(
+            name="captions",
+            model=MODEL[profile],
+            samples=LENGTHS[profile],
+            methods={"m2ib": m.m2ib, "rise": rise, "random": m.random_map},
+            metrics={"conf-drop": metrics.confidence_drop, "tokens": measures.tokens},
+            modality="text",
+        )
+    ]
+
+
+def sanity(profile: str) -> list[Measured]:
+    """Figure 4."""
+    if profile == "captioned":
+        return []
+    return [
+        measured(profile, "random weights", measures.randomised),
+        measured(profile, "before and behind", measures.before_and_behind),
+    ]
+
+
+BLOCKS = (-1, 1, 3, 5, 7, 8, 9, 10, 11)
+
+
+def table_2(profile: str) -> list:
+    """Layer, beta and sigma^2; 100 pairs."""
+    if profile == "captioned":
+        return []
+    by_block = {f"block={k}": partial(measures.m2ib_at, block=k, copies=1) for k in BLOCKS}
+    roar = dict(spare=None, recipe={}) | ROAR[profile]
+    roar = {k: roar[k] for k in ("spare", "recipe")}
+    return [
+        measured(profile, "pairs", measures.grid),
+        measured(
+            *(profile, "settings", measures.setting),
+            n=2 * len(measures.SETTINGS),
+            repeats=3,
+            **roar,
+        ),
+        Judged(
+            name="layers",
+            model=MODEL[profile],
+            samples=PAIRS[profile],
+            methods=by_block | {"random": m.random_map},
+            metrics={"localization-iou": metrics.localization_iou},
+        ),
+    ]
+
+
+def tuning(profile: str) -> list[Measured]:
+    """Each unit has a model that is tuned on pictures of its own."""
+    if profile != "embedded":
+        return []
+    lessons = dict(samples=partial(sets.domain, 26), lessons=24)
+    return [measured(profile, "tuned", measures.tuned, **lessons)]
+
+
+def costs(profile: str) -> list[Measured]:
+    """Passes are counted and seconds measured: neither is sampled from pictures."""
+    if profile == "captioned":
+        return []
+    masks = dict(masks=dict(image=256, text=256), paper=MASKS["paper"])
+    return [measured(profile, "both sides", measures.spent, n=5, loose=("seconds",), **masks)]
+
+
 STUDIES = [
     Study(
         name="m2ib-tables",
         asks="Which of six methods finds what a pair has in common, by the metrics of Table 1?",
         parts=tables,
+    ),
+    Study(
+        name="m2ib-table-2",
+        asks="What do the bottleneck's layer, beta and sigma^2 change?",
+        parts=table_2,
+    ),
+    Study(
+        name="m2ib-method",
+        asks="Do steps, rates and noisy copies matter, and does any encoder do?",
+        parts=method,
+    ),
+    Study(
+        name="m2ib-figures",
+        asks="Does the map follow the text, find all copies of a thing, and grow as beta falls?",
+        parts=figures,
+    ),
+    Study(
+        name="m2ib-lengths",
+        asks="Is RISE ahead on short captions alone?",
+        parts=lengths,
+    ),
+    Study(
+        name="m2ib-sanity",
+        asks="Does the map depend on what the model has learned, and on which side?",
+        parts=sanity,
+    ),
+    Study(
+        name="m2ib-tuning",
+        asks="Are the maps of a model that knows the domain more accurate?",
+        parts=tuning,
+    ),
+    Study(
+        name="m2ib-costs",
+        asks="What does a pair cost M2IB and RISE?",
+        parts=costs,
     ),
 ]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ...stats import rank_agreement, slope
+from ..evidence import parts, reads
 from ..sources import published
 from ..statistics import (
     FAILS,
@@ -25,6 +26,177 @@ from ..statistics import (
 
 FIVE = ("grad-cam", "saliency", "kernel-shap", "rise", "chefer")
 BY_GRADIENT = ("grad-cam", "saliency", "chefer")
+
+
+# --- what the claims take of the studies' rows
+
+
+def of_part(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    return rows[rows.part == name].dropna(axis=1, how="all")
+
+
+def table_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """Measured rows with method, metric and value as rows of `score`: a sample is a unit."""
+    heads = dict(dataset=rows.part, model="", modality="image")
+    heads = {k: v for k, v in heads.items() if k not in rows}
+    unit = rows.unit.astype(str)
+    return rows.assign(sample=unit, cluster=unit, **heads)
+
+
+def melted(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Measured rows whose column `metric` holds values of methods, as rows of `score`."""
+    values = rows.rename(columns={metric: "value"})[["part", "unit", "method", "value"]]
+    return table_of(values.dropna().assign(metric=metric))
+
+
+def of_lengths(rows: pd.DataFrame) -> dict:
+    wide = rows.pivot_table(
+        index=["cluster", "sample"], columns=["metric", "method"], values="value"
+    )
+    lead = wide["conf-drop", "m2ib"] - wide["conf-drop", "rise"]
+    clusters = list(wide.index.get_level_values("cluster"))
+    return dict(tokens=wide["tokens", "m2ib"].to_numpy(), lead=lead.to_numpy(), clusters=clusters)
+
+
+def of_costs(rows: pd.DataFrame) -> dict:
+    """Both sides of a pair together, of each the median."""
+    each = rows.groupby(["method", "side"])[["forwards", "backwards", "seconds"]].median()
+    return dict(costs=each.groupby("method").sum().reset_index())
+
+
+def of_settings(rows: pd.DataFrame) -> dict:
+    """Claim 08 is about other rates and more steps than the usual ten."""
+    tried = of_part(rows, "steps and rates").pivot(index="unit", columns="setting")
+    others = [k for k in tried["correlation"] if k not in ("default", "steps=5")]
+    drop = {k: tried["conf-drop"][k].to_numpy() for k in ("default", *others)}
+    return dict(drop=drop, alike={k: tried["correlation"][k].to_numpy() for k in others})
+
+
+def of_copies(rows: pd.DataFrame) -> dict:
+    return dict(table=table_of(of_part(rows, "copies")))
+
+
+def of_planted(rows: pd.DataFrame) -> dict:
+    trials = of_part(rows, "planted")
+    return dict(trials=trials.assign(cluster=trials.unit.astype(str)))
+
+
+def of_names(rows: pd.DataFrame) -> dict:
+    """Both names of a picture are one cluster."""
+    found = of_part(rows, "names")
+    each = found.melt(["part", "unit"], ["first", "second"], "thing")
+    each = table_of(each.assign(method="m2ib", metric="mask-contrast"))
+    contrast = each.assign(sample=each["sample"] + "/" + each.thing)
+    return dict(contrast=contrast, seeds=found.seeds.to_numpy(), texts=found.texts.to_numpy())
+
+
+def of_areas(rows: pd.DataFrame) -> dict:
+    return dict(table=melted(of_part(rows, "two things"), "map-area"))
+
+
+def of_extremes(rows: pd.DataFrame) -> dict:
+    found = of_part(rows, "two things").pivot(index="unit", columns="method")
+    small, large = "beta=0.0001", "beta=100"
+    gate = found["gate"]
+    return dict(
+        alike=found["like_last"][small].to_numpy(),
+        wide=gate[small].to_numpy(),
+        shut=gate[large].to_numpy(),
+    )
+
+
+def of_recall(rows: pd.DataFrame) -> dict:
+    return dict(table=melted(rows[rows.part.isin(("one thing", "two things"))], "mask-recall"))
+
+
+def of_random_weights(rows: pd.DataFrame) -> dict:
+    found = of_part(rows, "random weights").pivot_table(
+        index="unit", columns=["side", "against"], values="correlation"
+    )
+    what = dict(lost="all weights random", seeds="trained, other seed")
+    return {
+        k: {side: found[side, name].to_numpy() for side in ("image", "text")}
+        for k, name in what.items()
+    }
+
+
+def of_sides(rows: pd.DataFrame) -> dict:
+    """Claim 14 is about equally many blocks on both sides."""
+    found = of_part(rows, "before and behind").query("where != 'own layer, all'")
+    groups = found.groupby(["side", "where"], sort=False)
+    return dict(ranges={key: (g.behind - g.before).to_numpy() for key, g in groups})
+
+
+def of_tuning(rows: pd.DataFrame) -> dict:
+    iou = 100 * rows.pivot(index=["unit", "picture"], columns="state", values="iou")
+    clusters = list(iou.index.get_level_values("unit"))
+    return dict(gain=(iou["tuned"] - iou["as it is"]).to_numpy(), clusters=clusters)
+
+
+LAYER, BETA, SIGMA2 = 9, 0.1, 1.0  # the paper's choice in Table 2
+
+
+def of_variances(rows: pd.DataFrame) -> dict:
+    """At the paper's layer, whether little noise acts like a small beta."""
+    found, tests = of_part(rows, "pairs").query(f"block == {LAYER}"), {}
+    for side in ("image", "text"):
+        wide = found[found.side == side].pivot(index="unit", columns=["beta", "sigma2"])
+        near, kl = wide["like_least_noise"], wide["kl"][BETA]
+        like = near[0.01, SIGMA2] - near[1.0, SIGMA2]
+        tests[side, "like beta=0.01 more than beta=1"] = like.to_numpy()
+        tests[side, "nats from 1 to 0.1"] = (kl[0.1] - kl[1.0]).to_numpy()
+        tests[side, "nats from 0.1 to 0.01"] = (kl[0.01] - kl[0.1]).to_numpy()
+    return dict(tests=tests)
+
+
+def of_layers(rows: pd.DataFrame) -> dict:
+    found = of_part(rows, "layers")
+    wide = found[found.method != "random"].pivot(index="sample", columns="method", values="value")
+    return dict(reach={int(k.removeprefix("block=")): 100 * v.to_numpy() for k, v in wide.items()})
+
+
+def of_balance(rows: pd.DataFrame) -> dict:
+    found = of_part(rows, "settings").query("side == 'image'")
+    return dict(imbalance=found.imbalance.to_numpy(), iou=found.iou.to_numpy())
+
+
+def of_choices(rows: pd.DataFrame) -> dict:
+    found = of_part(rows, "settings").query("side == 'image'")
+    return dict(roar=found.roar_plus.to_numpy(), iou=found.iou.to_numpy())
+
+
+def of_grid(rows: pd.DataFrame) -> dict:
+    """Of each pair the mean over all settings but the usual one."""
+    found = of_part(rows, "pairs")
+    usual = (found.block == LAYER) & (found.beta == BETA) & (found.sigma2 == SIGMA2)
+    wide = found[~usual].pivot_table(index="unit", columns="side", values="like_usual")
+    return dict(alike={side: wide[side].to_numpy() for side in ("text", "image")})
+
+
+def of_boxes(rows: pd.DataFrame) -> dict:
+    """In points, on the pictures of all sets that say where things are."""
+    found = rows[rows.metric.isin(("iou", "box-iou")) & rows.method.isin(("m2ib", "random"))]
+    keys = ["dataset", "cluster", "sample", "method"]
+    wide = 100 * found.pivot(index=keys, columns="metric", values="value").dropna()
+    gap = (wide["iou"] - wide["box-iou"]).unstack("method")
+    clusters = ["/".join(key[:2]) for key in gap.index]
+    return dict(own=gap["m2ib"].to_numpy(), chance=gap["random"].to_numpy(), clusters=clusters)
+
+
+MAIN = "scenes, image"  # what has exact masks and all six methods
+BLIND = ("ones", "centred bump", "exact mask", "inverted mask")
+
+
+def of_rewards(rows: pd.DataFrame) -> dict:
+    found = rows[rows.part.isin((MAIN, "exact masks"))]
+    judged = {
+        metric: found[found.metric == metric].pivot(index="method", columns="unit", values="value")
+        for metric in ("iou", "conf-drop", "conf-incr")
+    }
+    return dict(judged=judged, methods=[k for k in judged["iou"].index if k not in BLIND])
+
+
+# --- the claims
 
 
 def of_those_there(
@@ -58,6 +230,7 @@ def of_those_there(
     return untestable(claim, why, but=found)
 
 
+@reads("m2ib-tables")
 def m2ib_01(table: pd.DataFrame) -> Verdict:
     """M2IB's image drop lies below that of Grad-CAM, Saliency, Kernel SHAP, RISE and Chefer on
     every data set.
@@ -68,12 +241,14 @@ def m2ib_01(table: pd.DataFrame) -> Verdict:
     return of_those_there("m2ib-01", table, ["image conf-drop: m2ib <"], FIVE)
 
 
+@reads("m2ib-tables")
 def m2ib_02(table: pd.DataFrame) -> Verdict:
     """M2IB's image increase lies above that of Grad-CAM, Saliency, Kernel SHAP, RISE and Chefer on
     every data set. Rivals that are lacking: as in `m2ib_01`."""
     return of_those_there("m2ib-02", table, ["image conf-incr: m2ib >"], FIVE)
 
 
+@reads("m2ib-tables")
 def m2ib_03(table: pd.DataFrame) -> Verdict:
     """M2IB's ROAR+ lies above that of Grad-CAM, Saliency, Kernel SHAP, RISE and Chefer for images
     and for texts, over at least six experiments.
@@ -87,6 +262,7 @@ def m2ib_03(table: pd.DataFrame) -> Verdict:
     return of_those_there("m2ib-03", table, clauses, FIVE)
 
 
+@reads("m2ib-tables")
 def m2ib_04(table: pd.DataFrame) -> Verdict:
     """The IoU of the top quarter of M2IB's map with the named region lies above that of Grad-CAM,
     Saliency, Kernel SHAP, RISE and Chefer on every data set. Rivals that are lacking: as in
@@ -94,6 +270,7 @@ def m2ib_04(table: pd.DataFrame) -> Verdict:
     return of_those_there("m2ib-04", table, ["localization-iou: m2ib >"], FIVE)
 
 
+@reads("m2ib-tables")
 def m2ib_05(table: pd.DataFrame) -> Verdict:
     """M2IB's text drop lies below that of Grad-CAM, Saliency and Chefer and its text increase
     above, on every data set. Rivals that are lacking: as in `m2ib_01`."""
@@ -116,6 +293,7 @@ def printed_leads(metric: str) -> list[float]:
     return [v for lead in leads for v in lead.dropna()]
 
 
+@reads("m2ib-lengths", given=of_lengths)
 def m2ib_06(tokens, lead, *, clusters=None, remark: str = "") -> Verdict:
     """The slope of RISE's lead in text drop over the number of tokens lies below 0.
 
@@ -129,6 +307,7 @@ def m2ib_06(tokens, lead, *, clusters=None, remark: str = "") -> Verdict:
     return judge("m2ib-06", [line], remark=average)
 
 
+@reads("m2ib-costs", given=of_costs)
 def m2ib_07(costs: pd.DataFrame) -> Verdict:
     """M2IB's forward passes for a pair are fewer than 5 % of RISE's.
 
@@ -142,6 +321,7 @@ def m2ib_07(costs: pd.DataFrame) -> Verdict:
     return judge("m2ib-07", [line], remark=remark)
 
 
+@reads("m2ib-method", given=of_settings)
 def m2ib_08(drop, alike: dict[str, Sequence], *, clusters=None) -> Verdict:
     """Of every setting the drop lies within 5 % of the default's mean drop around the default's,
     and the mean rank correlation with the default's map above 0.9.
@@ -161,6 +341,7 @@ def m2ib_08(drop, alike: dict[str, Sequence], *, clusters=None) -> Verdict:
     return judge("m2ib-08", lines)
 
 
+@reads("m2ib-method", given=of_copies)
 def m2ib_09(table: pd.DataFrame) -> Verdict:
     """Two seeds' maps correlate more with ten noise copies than with one, for images and texts.
 
@@ -170,6 +351,7 @@ def m2ib_09(table: pd.DataFrame) -> Verdict:
     return by_rule("m2ib-09", table, "map-spearman: copies=10 > copies=1")
 
 
+@reads("m2ib-figures", given=of_names)
 def m2ib_10(contrast: pd.DataFrame, seeds, texts, *, clusters=None) -> Verdict:
     """M2IB's map lies higher on the named thing than on the other ones, and two seeds of one text
     give maps that correlate more than those of two texts.
@@ -183,6 +365,7 @@ def m2ib_10(contrast: pd.DataFrame, seeds, texts, *, clusters=None) -> Verdict:
     return judge("m2ib-10", [*lines, compared(what, apart, ">", clusters=clusters)])
 
 
+@reads("m2ib-figures", given=parts("several of a kind"))
 def m2ib_11(table: pd.DataFrame) -> Verdict:
     """M2IB's map finds more than 0.8 of the copies of a thing, and more of them than a random map.
 
@@ -192,6 +375,7 @@ def m2ib_11(table: pd.DataFrame) -> Verdict:
     return by_rule("m2ib-11", table, "instance-recall: m2ib > 0.8; instance-recall: m2ib > random")
 
 
+@reads("m2ib-tables")
 def m2ib_12(table: pd.DataFrame) -> Verdict:
     """M2IB's evenness over two things lies above that of Grad-CAM, Saliency, Kernel SHAP, RISE and
     Chefer, and its weaker thing above the background.
@@ -203,6 +387,7 @@ def m2ib_12(table: pd.DataFrame) -> Verdict:
     return of_those_there("m2ib-12", table, ["evenness: m2ib >"], FIVE, aside)
 
 
+@reads("m2ib-sanity", given=of_random_weights)
 def m2ib_13(lost: dict[str, Sequence], seeds: dict[str, Sequence]) -> Verdict:
     """For images and for texts the rank correlation with the trained map lies below 0.5 once all
     weights are random, and below that of two seeds of the trained model.
@@ -220,6 +405,7 @@ def m2ib_13(lost: dict[str, Sequence], seeds: dict[str, Sequence]) -> Verdict:
     return judge("m2ib-13", lines)
 
 
+@reads("m2ib-sanity", given=of_sides)
 def m2ib_14(ranges: dict[tuple[str, str], Sequence]) -> Verdict:
     """In every comparison of equally many blocks, the correlation with the trained map lies higher
     with random blocks behind the bottleneck than with random blocks before it.
@@ -234,6 +420,7 @@ def m2ib_14(ranges: dict[tuple[str, str], Sequence]) -> Verdict:
     return judge("m2ib-14", lines)
 
 
+@reads("m2ib-tuning", given=of_tuning)
 def m2ib_15(gain, *, clusters=None) -> Verdict:
     """The IoU of the tuned model's maps lies above that of the general model's.
 
@@ -243,6 +430,7 @@ def m2ib_15(gain, *, clusters=None) -> Verdict:
     return judge("m2ib-15", [line])
 
 
+@reads("m2ib-figures", given=of_areas)
 def m2ib_16(table: pd.DataFrame) -> Verdict:
     """The area of the map above a fixed number of nats rises as beta falls from 1 to 0.1, and from
     0.1 to 0.01.
@@ -252,6 +440,7 @@ def m2ib_16(table: pd.DataFrame) -> Verdict:
     return by_rule("m2ib-16", table, "map-area: beta=0.1 > beta=1; map-area: beta=0.01 > beta=0.1")
 
 
+@reads("m2ib-figures", given=of_extremes)
 def m2ib_17(alike, wide, shut, *, clusters=None) -> Verdict:
     """The maps of a very small and of a very large beta have a mean rank correlation above 0.7, and
     the mean gate is above 0.9 at the small one and below 0.1 at the large one.
@@ -270,6 +459,7 @@ def m2ib_17(alike, wide, shut, *, clusters=None) -> Verdict:
     return judge("m2ib-17", lines)
 
 
+@reads("m2ib-table-2", given=of_variances)
 def m2ib_18(tests: dict[tuple[str, str], Sequence], *, remark: str = "") -> Verdict:
     """For images and for texts, the map at sigma2 = 0.01 correlates more with that at beta = 0.01
     than with that at beta = 1, and the KL rises as sigma2 falls from 1 to 0.1 and to 0.01.
@@ -283,6 +473,7 @@ def m2ib_18(tests: dict[tuple[str, str], Sequence], *, remark: str = "") -> Verd
     return judge("m2ib-18", lines, remark=remark)
 
 
+@reads("m2ib-table-2", given=of_layers)
 def m2ib_19(reach: dict[int, Sequence]) -> Verdict:
     """The best layer strictly inside has a higher IoU than the first one and than the last one.
 
@@ -302,6 +493,7 @@ def m2ib_19(reach: dict[int, Sequence]) -> Verdict:
     return judge("m2ib-19", lines, remark=f"; best inner layer {', '.join(map(str, chosen))}")
 
 
+@reads("m2ib-table-2", given=of_balance)
 def m2ib_20(imbalance, iou) -> Verdict:
     """Over at least six settings, the imbalance of the two terms and the IoU have a rank
     correlation below 0.
@@ -313,6 +505,7 @@ def m2ib_20(imbalance, iou) -> Verdict:
     return judge("m2ib-20", [line])
 
 
+@reads("m2ib-table-2", given=of_grid)
 def m2ib_21(alike: dict[str, Sequence]) -> Verdict:
     """The maps of captions correlate more with the default's over the settings than those of
     pictures.
@@ -325,6 +518,7 @@ def m2ib_21(alike: dict[str, Sequence]) -> Verdict:
     return judge("m2ib-21", [compared(what, text - image, ">")], remark=remark)
 
 
+@reads("m2ib-figures", given=of_recall)
 def m2ib_22(table: pd.DataFrame) -> Verdict:
     """At beta = 0.1 the map, cut at the thing's own area, covers less than 0.8 of the thing, and at
     beta = 0.01 more than at 0.1, on every data set.
@@ -335,12 +529,14 @@ def m2ib_22(table: pd.DataFrame) -> Verdict:
     return by_rule("m2ib-22", table, rule)
 
 
+@reads("m2ib-tables")
 def m2ib_23(table: pd.DataFrame) -> Verdict:
     """The share of pairs whose match rises when only the high-scored part is kept lies above 50 %,
     for images and for texts, on every data set."""
     return by_rule("m2ib-23", table, "image conf-incr: m2ib > 50; text conf-incr: m2ib > 50")
 
 
+@reads("m2ib-tables")
 def m2ib_24(table: pd.DataFrame) -> Verdict:
     """Taking away what M2IB scores high lowers the match more than taking away as much at random,
     for images and for texts.
@@ -351,6 +547,7 @@ def m2ib_24(table: pd.DataFrame) -> Verdict:
     return by_rule("m2ib-24", table, rule)
 
 
+@reads("m2ib-tables", given=of_boxes)
 def m2ib_25(own, chance, *, clusters=None) -> Verdict:
     """M2IB's IoU with exact masks lies above its IoU with their boxes, the map cut at the area of
     each.
@@ -362,6 +559,7 @@ def m2ib_25(own, chance, *, clusters=None) -> Verdict:
     return judge("m2ib-25", [line], remark=f"; of random maps {np.mean(chance):.3g}")
 
 
+@reads("m2ib-tables", given=of_rewards)
 def m2ib_26(judged: dict[str, pd.DataFrame], methods: Sequence[str]) -> Verdict:
     """The exact masks have a lower drop than a centred bump, their inverse and random maps, a
     higher increase than these and than ones everywhere, and drop and increase each rank at least
@@ -392,6 +590,7 @@ def m2ib_26(judged: dict[str, pd.DataFrame], methods: Sequence[str]) -> Verdict:
     return judge("m2ib-26", lines)
 
 
+@reads("m2ib-method", given=of_planted)
 def m2ib_27(trials: pd.DataFrame) -> Verdict:
     """On every kind of tower the planted place comes first in all trials, and the map has more of
     its mass there than a random map.
@@ -410,6 +609,7 @@ def m2ib_27(trials: pd.DataFrame) -> Verdict:
     return judge("m2ib-27", lines)
 
 
+@reads("m2ib-table-2", given=of_choices)
 def m2ib_28(roar, iou) -> Verdict:
     """Over at least six settings, ROAR+ and IoU have a rank correlation above 0.
 
@@ -419,6 +619,7 @@ def m2ib_28(roar, iou) -> Verdict:
     return judge("m2ib-28", [line])
 
 
+@reads("m2ib-costs", given=of_costs)
 def m2ib_29(costs: pd.DataFrame) -> Verdict:
     """RISE's median seconds for a pair are more than six times M2IB's.
 
