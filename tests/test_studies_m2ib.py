@@ -58,8 +58,8 @@ def made_up(part: Judged) -> pd.DataFrame:
                     own = dict(sample=name, cluster=f"{unit}", unit=unit)
                     if metric == "roar-plus":
                         own = dict(sample=f"repeat {unit}", cluster=f"repeat {unit}", unit=-1)
-                    yes = metric in ("conf-incr", "instance-recall")
-                    value = float(rng.integers(2)) if yes else rng.random()
+                    yes = {"conf-incr": 100, "instance-recall": 1}.get(metric, 0)
+                    value = float(yes * rng.integers(2)) if yes else rng.random()
                     rows.append(own | dict(method=method, metric=metric, value=value))
     return pd.DataFrame(rows).assign(
         dataset=part.name, model=part.model, modality=part.modality, part=part.name
@@ -71,7 +71,7 @@ def varied(rows: pd.DataFrame) -> pd.DataFrame:
     rng, frames = np.random.default_rng(0), []
     for unit in range(UNITS):
         frame = rows.copy()
-        for column in frame.select_dtypes("float"):
+        for column in frame.select_dtypes("float").columns.difference(["beta", "sigma2"]):
             frame[column] += 1e-3 * rng.standard_normal(len(frame))
         frames.append(frame.assign(unit=unit))
     return pd.concat(frames, ignore_index=True)
@@ -131,7 +131,8 @@ def test_settings_are_what_is_sampled_where_they_are_compared():
 
 def test_costs_count_both_sides_and_all_masks():
     """200 noisy passes and the two of the prefix, against 2,048 + 256."""
-    costs = claimed.of_costs(rows_of("m2ib-costs"))["costs"].set_index("method")
+    rows = unit_of("m2ib-costs", "both sides").assign(unit=0)
+    costs = claimed.of_costs(rows)["costs"].set_index("method")
     assert costs.forwards["m2ib"] == 202 and costs.forwards["rise"] == 2304
     assert decided("m2ib-07").outcome == FAILS
 

@@ -41,25 +41,22 @@ MASKS = dict(  # of RISE
     captioned=dict(image=150, text=256),
     paper=dict(image=2048, text=256),
 )
-SHAP = dict(embedded=2048, captioned=256, paper=2048)  # Kernel SHAP's coalitions, which the paper
-# does not name
+SHAP = dict(embedded=2048, captioned=256, paper=2048)  # coalitions; the paper does not say
 
-# The paper's ten experiments, each of pairs of its own, here a tenth of the pairs. Spare pairs
+# The paper's experiments, each of pairs of its own, are a tenth of the pairs here. Spare pairs
 # validate.
 ROAR = dict(
     embedded=dict(
-        size=10,
         repeats=2,
         spare=partial(TWO_THINGS, n=64, seed=100),
         recipe=measures.LAST_BLOCK,
     ),
     captioned=dict(
-        size=10,
         repeats=2,
         spare=partial(sets.of_two_things, "coco", n=64),
         recipe=measures.LAST_BLOCK,
     ),
-    paper=dict(size=50, repeats=5),
+    paper=dict(repeats=5),
 )
 
 CONFIDENCE = measures.CONFIDENCE | {"deletion-drop": metrics.deletion_drop}
@@ -76,7 +73,7 @@ def methods_of(profile: str, name: str, model: str, side: str) -> dict:
     found = {"m2ib": m.m2ib, "grad-cam": m.grad_cam, "saliency": m.saliency}
     if side == "text" or model != CNN:  # the CNN has no attention to read
         found["chefer"] = m.chefer
-    if side == "text" or name in DEAR:
+    if name in DEAR:
         found["rise"] = partial(m.rise, masks=MASKS[profile][side])
         found["kernel-shap"] = partial(m.kernel_shap, samples=SHAP[profile])
     return found | {"random": m.random_map} | (BLIND if side == "image" else {})
@@ -88,7 +85,9 @@ def metrics_of(profile: str, name: str, side: str) -> dict:
         found |= measures.PLACE if name in PLACED else {}
         found |= BOTH_THINGS if name in OF_TWO else {}
     if name in DEAR:
-        found["roar-plus"] = partial(measures.roar_plus, **ROAR[profile])
+        found["roar-plus"] = partial(
+            measures.roar_plus, size=N[profile][side] // 10, **ROAR[profile]
+        )
     return found
 
 
@@ -108,8 +107,7 @@ def tables(profile: str) -> list:
     ]
     if profile == "embedded":
         common = dict(model=MODEL[profile], samples=partial(TWO_THINGS, n=100))
-        roar = {k: v for k, v in ROAR[profile].items() if k != "recipe"}
-        ideal = partial(measures.ideal_roar, **common, **roar)
+        ideal = partial(measures.ideal_roar, size=10, **common, **ROAR[profile])
         masks = partial(measures.exact_masks, **common)
         parts += [
             Measured(name="exact masks", n=100, measure=masks),

@@ -45,7 +45,7 @@ def table_of(rows: pd.DataFrame) -> pd.DataFrame:
 
 def melted(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Measured rows whose column `metric` holds values of methods, as rows of `score`."""
-    values = rows.rename(columns={metric: "value"})[["part", "unit", "method", "value"]]
+    values = rows[["part", "unit", "method", metric]].rename(columns={metric: "value"})
     return table_of(values.dropna().assign(metric=metric))
 
 
