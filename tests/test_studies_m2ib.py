@@ -1,5 +1,6 @@
 """M2IB's studies: one unit of each measured part, and what the claims take of the rows."""
 
+from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
@@ -84,16 +85,15 @@ def rows_of(study: str) -> pd.DataFrame:
         if name != study:
             continue
         own = made_up(declared) if isinstance(declared, Judged) else varied(unit_of(name, part))
-        frames.append(settings() if part == "settings" else own)
+        frames.append(settings() if part == "settings, image" else own)
     return pd.concat(frames, ignore_index=True)
 
 
 def settings() -> pd.DataFrame:
     """The part whose units are settings, made up: the larger the imbalance, the worse."""
     k = np.arange(27)
-    sides = [dict(side=side) for side in ("image", "text")]
-    own = dict(imbalance=k / 10, iou=1 - k / 100, roar_plus=10.0 - k, part="settings")
-    return pd.concat([pd.DataFrame(own | side | dict(unit=k)) for side in sides])
+    own = dict(imbalance=k / 10, iou=1 - k / 100, roar_plus=10.0 - k, unit=k)
+    return pd.DataFrame(own).assign(part="settings, image")
 
 
 def decided(claim: str):
@@ -173,6 +173,13 @@ def test_places_are_known_where_all_samples_have_as_many():
     two, one = PAIRS()[:1], sets.scenes("vit-photos", 1, seed=1)
     assert xu.cases("vit-photos", two).places.shape == (1, 2, 224, 224)
     assert xu.cases("vit-photos", [*two, *one]).places is None
+
+
+def test_what_needs_places_says_so():
+    bare = xu.cases("vit-photos", [replace(PAIRS()[0], things=())])
+    map = torch.rand(1, 224, 224)
+    with pytest.raises(ValueError, match="needs places: samples with things"):
+        xu.score({"a map": map}, bare, [m2ib_measures.box_iou])
 
 
 @pytest.mark.parametrize("side", ["image", "text"])

@@ -466,11 +466,22 @@ def grid(unit: int, *, model: str, samples: Callable) -> list[dict]:
 
 
 def setting(
-    unit: int, *, model: str, samples: Callable, repeats: int, spare: Callable | None, recipe: dict
+    unit: int,
+    *,
+    model: str,
+    samples: Callable,
+    side: str,
+    blocks: tuple[int, ...],
+    repeats: int,
+    spare: Callable | None,
+    recipe: dict,
 ) -> list[dict]:
-    """One setting of Table 2 on all pairs, for one side, which are the unit: ROAR+, the mean over
-    splits, the mean overlap with what the caption names, and the means of the loss's terms."""
-    v, side = SETTINGS[unit // len(SIDES)], SIDES[unit % len(SIDES)]
+    """One setting of Table 2, the unit, on one side of all pairs: ROAR+, the mean over splits; the
+    mean overlap with what the caption names; and the means of the loss's terms.
+
+    blocks  only settings of these layers are units
+    """
+    v = [v for v in SETTINGS if v[0] in blocks][unit]
     c = all_cases(model, samples, side)
     a = set_to(c, *v)
     pairs = c.images, c.inputs if side == "text" else c.texts
@@ -478,7 +489,6 @@ def setting(
     options = {f"{side}_map": a.map, "repeats": repeats, "spare": spare} | recipe
     row = dict(side=side, n=len(c)) | dict(zip(("block", "beta", "sigma2"), v))
     row["roar_plus"] = metrics.roar_plus(c.model, *pairs, **options).mean().item()
-    row["iou"] = math.nan
     if side == "image" and c.masks is not None:
         call = c.encoder, c.inputs, c.targets, a.map
         row["iou"] = metrics.localization_iou(*call, masks=c.masks).mean().item()

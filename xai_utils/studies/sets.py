@@ -10,8 +10,10 @@ TOP = 5  # scenes show only stamps whose own caption a model ranks this high amo
 
 
 @cache
-def scenes(model: str, n: int, objects: int = 1, top: int = TOP, seed: int = 0) -> list[Sample]:
-    """n scenes of so many things each, all of which the model knows by name."""
+def scenes(
+    model: str, n: int, objects: int | None = 1, top: int = TOP, seed: int = 0
+) -> list[Sample]:
+    """n scenes of so many things each, None: one to four, all of which the model knows by name."""
     known = recognised(load_model(model), top=top)
     return list(load_dataset("scenes", n=n, seed=seed, objects=objects, stamps=known))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ...stats import rank_agreement, slope
-from ..evidence import parts, reads
+from ..evidence import reads
 from ..sources import published
 from ..statistics import (
     FAILS,
@@ -156,12 +156,12 @@ def of_layers(rows: pd.DataFrame) -> dict:
 
 
 def of_balance(rows: pd.DataFrame) -> dict:
-    found = of_part(rows, "settings").query("side == 'image'")
+    found = of_part(rows, "settings, image")
     return dict(imbalance=found.imbalance.to_numpy(), iou=found.iou.to_numpy())
 
 
 def of_choices(rows: pd.DataFrame) -> dict:
-    found = of_part(rows, "settings").query("side == 'image'")
+    found = of_part(rows, "settings, image")
     return dict(roar=found.roar_plus.to_numpy(), iou=found.iou.to_numpy())
 
 
@@ -183,12 +183,13 @@ def of_boxes(rows: pd.DataFrame) -> dict:
     return dict(own=gap["m2ib"].to_numpy(), chance=gap["random"].to_numpy(), clusters=clusters)
 
 
-MAIN = "scenes, image"  # what has exact masks and all six methods
+EXACT = ", exact masks"  # how the part's name ends, behind that of the set
 BLIND = ("ones", "centred bump", "exact mask", "inverted mask")
 
 
 def of_rewards(rows: pd.DataFrame) -> dict:
-    found = rows[rows.part.isin((MAIN, "exact masks"))]
+    known = next(k for k in rows.part.unique() if k.endswith(EXACT))
+    found = rows[rows.part.isin((known, known.replace(EXACT, ", image")))]
     judged = {
         metric: found[found.metric == metric].pivot(index="method", columns="unit", values="value")
         for metric in ("iou", "conf-drop", "conf-incr")
@@ -365,7 +366,7 @@ def m2ib_10(contrast: pd.DataFrame, seeds, texts, *, clusters=None) -> Verdict:
     return judge("m2ib-10", [*lines, compared(what, apart, ">", clusters=clusters)])
 
 
-@reads("m2ib-figures", given=parts("several of a kind"))
+@reads("m2ib-instances")
 def m2ib_11(table: pd.DataFrame) -> Verdict:
     """M2IB's map finds more than 0.8 of the copies of a thing, and more of them than a random map.
 
