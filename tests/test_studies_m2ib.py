@@ -5,6 +5,7 @@ from functools import cache, partial
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 
@@ -108,6 +109,13 @@ def test_a_unit_gives_rows_of_plain_values(key):
     rows = unit_of(*key)
     assert len(rows) and rows.notna().any().all()
     assert not np.isinf(rows.select_dtypes("number").to_numpy()).any()
+
+
+@pytest.mark.parametrize("study", sorted({study for study, _ in PARTS}))
+def test_the_parts_of_a_study_fit_into_one_file(study):
+    """No column holds words in one part and numbers in another."""
+    table = pa.Table.from_pandas(rows_of(study), preserve_index=False)
+    assert table.num_rows == len(rows_of(study))
 
 
 def test_every_claim_reads_a_study():

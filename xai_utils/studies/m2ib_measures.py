@@ -366,8 +366,8 @@ def randomised(unit: int, *, model: str, samples: Callable) -> list[dict]:
         for name, map in against.items():
             rows.append(dict(side=side, against=name) | likeness(side, trained, map, marks))
         cascade = metrics.randomised_maps(quiet, *call, seed=unit)
-        for step, (layer, map) in enumerate(cascade.items()):
-            row = dict(side=side, against="cascade", step=step, layer=layer)
+        for step, (group, map) in enumerate(cascade.items()):
+            row = dict(side=side, against="cascade", step=step, group=group)
             rows.append(row | likeness(side, cascade["trained"], map, marks))
     return rows
 
