@@ -208,7 +208,8 @@ READ = [c for c in claims().query("paper == 'aha'").id if hasattr(function_of(c)
 
 def decided(claim: str, sign: float, monkeypatch, change=lambda rows: rows):
     def load(name, profile):
-        return Evidence(STUDIES[name], profile, change(MADE[name](sign)), {})
+        whole = {part.name: {} for part in STUDIES[name].parts(profile)}
+        return Evidence(STUDIES[name], profile, change(MADE[name](sign)), whole)
 
     monkeypatch.setattr(evidence.studies, "load", load)
     return evidence.from_evidence(function_of(claim), "embedded")
