@@ -1,13 +1,13 @@
 """What is compared, declared as data, one file a paper, and the evidence computed of it."""
 
 from ..checks import check_choice
-from . import adaib, aha, m2ib, nib, p_ibisa
+from . import adaib, aha, head_to_head, m2ib, nib, p_ibisa
 from .base import PROFILES, Judged, Measured, Study
 from .evidence import Evidence, EvidenceMissing, agree, compute
 from .evidence import load as load_of
 
-PAPERS = p_ibisa, m2ib, nib, adaib, aha
-STUDIES = {study.name: study for module in PAPERS for study in module.STUDIES}
+MODULES = p_ibisa, m2ib, nib, adaib, aha, head_to_head
+STUDIES = {study.name: study for module in MODULES for study in module.STUDIES}
 
 __all__ = [
     "PROFILES",
