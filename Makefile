@@ -15,6 +15,7 @@ STUDY ?=
 K ?= 3
 SCRATCH ?=
 JOBS ?= 2
+TESTS := OMP_NUM_THREADS=1 XAI_PROGRESS=0 $(PY) -m pytest -q -n 2 --dist loadfile
 AT_ONCE := OMP_NUM_THREADS=1 $(MAKE) -s -j$(JOBS) NOTEBOOKS
 
 # glibc gives freed memory back to the system, which costs a third of the time of these passes.
@@ -37,7 +38,7 @@ MISSING := build/$(PROFILE)/missing.txt
 DONE := $(NOTEBOOKS:notebooks/%=build/$(PROFILE)/%)
 SOURCES := $(shell find xai_utils -name '*.py' -o -name '*.csv')
 
-.PHONY: help setup data reproduce evidence evidence-check test format lab notebooks bench clean
+.PHONY: help setup data reproduce evidence evidence-check check test format lab notebooks bench clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -84,9 +85,12 @@ evidence: build/.data  ## compute what is missing or stale of the studies (STUDY
 evidence-check: build/.data  ## compute K=3 random cases of every study again and compare
 	@$(EVIDENCE) check $(STUDY) --profile $(PROFILE) -k $(K)
 
-test: build/.data  ## pytest, and nbval over the notebooks
-	OMP_NUM_THREADS=1 XAI_PROGRESS=0 $(PY) -m pytest -q -n 2 --dist loadfile --durations=8 \
-		--nbval-lax --nbval-sanitize-with nbval.cfg --nbval-cell-timeout 900 tests notebooks
+check: build/.data  ## the quick tests, in two minutes
+	$(TESTS) -m "not slow" tests
+
+test: build/.data  ## all tests, and nbval over the notebooks
+	$(TESTS) --durations=8 --nbval-lax --nbval-sanitize-with nbval.cfg --nbval-cell-timeout 900 \
+		tests notebooks
 
 format: .venv/.ready  ## ruff over package, tests and notebooks, as `make test` wants them
 	$(PY) -m ruff check --fix .

@@ -62,7 +62,7 @@ def measure(n: int, file: Path) -> None:
         "adaib": partial(adaib, g="mlp"),
         "grad-cam": grad_cam,
         "integrated-gradients": integrated_gradients,
-        "rise": partial(rise, masks=200),
+        "rise": partial(rise, masks=100),
     }
     texts = {k: images[k] for k in ("p-ibisa", "m2ib", "nib", "adaib")}
     confidence = [metrics.confidence_drop, metrics.confidence_increase]

@@ -102,6 +102,7 @@ def explainer(red, tmp_path_factory):
     )
 
 
+@pytest.mark.slow
 def test_the_trained_explainer_ranks_the_planted_patch_first(red, explainer):
     x, masks = with_red_patch(12, 1)
     x, classes = x.float() / 255, torch.ones(12, dtype=torch.long)
@@ -146,6 +147,7 @@ def test_the_loss_has_the_gradient_of_finite_differences():
         assert float(slope) == pytest.approx(float(gradient[place]), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_training_that_is_stopped_goes_on(red, tmp_path, monkeypatch):
     x, calls = with_red_patch(16, 0)[0], []
     size = SIZE | dict(steps=130, batch=2)

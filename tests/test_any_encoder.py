@@ -22,6 +22,8 @@ from xai_utils.metrics import confidence_drop, deletion_auc, insertion_auc, pert
 from xai_utils.models.wrapping import frozen
 from xai_utils.types import Parts
 
+pytestmark = pytest.mark.slow
+
 SIDE = planted.SIDE
 QUICK = {
     "p_ibisa": dict(masks=2, steps=2, rate=8),

@@ -45,6 +45,7 @@ def relative(a, b):
     return ((a - b).abs().max() / b.abs().max()).item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["image", "text"])
 @pytest.mark.parametrize("noise", [False, True])
 def test_m2ib_is_the_literal_loop_on_clip(clip, which, noise):
@@ -88,6 +89,7 @@ def test_nib_is_the_literal_loop(clip, conse, which):
         assert relative(a.map, wanted) < 1e-5
 
 
+@pytest.mark.slow
 def test_nib_adds_up_better_with_more_steps(clip, conse):
     """On conse-lite0. A tower of layer norms hardly changes with the scale of z: there S jumps at 0
     and the sum misses it."""
@@ -116,6 +118,7 @@ def test_nib_adds_up_better_with_more_steps(clip, conse):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [m2ib, nib])
 def test_a_map_does_not_depend_on_the_rest_of_the_batch_of_a_real_tower(conse, clip, method):
     options = dict(steps=3) | (dict(copies=3, noise=True) if method is m2ib else {})

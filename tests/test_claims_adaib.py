@@ -221,6 +221,7 @@ def lengths(raw: float, unit: float):
 CASES["adaib-20"] = {HOLDS: lengths(2, 0), FAILS: lengths(4, 2), OPEN: lengths(0, 0)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("claim, outcome, given", every(CASES))
 def test_claim(claim, outcome, given):
     check(claim, outcome, given)

@@ -525,6 +525,7 @@ def test_a_map_does_not_depend_on_the_rest_of_the_batch(name, kind, target):
             assert torch.allclose(together.trace[key][:, one], values, rtol=1e-3, atol=1e-4), key
 
 
+@pytest.mark.slow
 @those([c for c in CASES if TABLE[c[0]].chunk], "name", "kind", "target")
 def test_chunk_does_not_change_the_map(name, kind, target):
     method, encoder, inputs, targets, options = arguments(name, kind, target)

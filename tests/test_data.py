@@ -209,6 +209,7 @@ def test_a_damaged_cache_is_noticed_and_rebuilt(tmp_path, monkeypatch, damage):
     assert (folder / "b.txt").read_text() == "two"
 
 
+@pytest.mark.slow
 def test_a_build_that_is_killed_leaves_nothing_behind_that_counts(tmp_path, monkeypatch):
     code = """
 import os, signal, xai_utils.data.cache as c
@@ -236,6 +237,7 @@ c.prepared("thing-1", build)
     assert all((tmp_path / name / "notes.txt").read_text() == "mine" for name in own)
 
 
+@pytest.mark.slow
 def test_two_builds_at_once_are_one_build(tmp_path, monkeypatch):
     code = """
 import time, xai_utils.data.cache as c

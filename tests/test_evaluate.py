@@ -96,6 +96,7 @@ def test_the_table_is_tidy(undisturbed):
     assert ((s.low <= s["mean"]) & (s["mean"] <= s.high)).all()
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_started_again(tmp_path, undisturbed, start):
     for shards in (1, 3):  # killed twice, each time in the middle of the next shard
         process = start(tmp_path, 0.3)
@@ -131,6 +132,7 @@ def test_cut_damaged_and_foreign_shards_are_done_again(tmp_path, undisturbed):
     assert job(tmp_path).equals(undisturbed)
 
 
+@pytest.mark.slow
 def test_two_runs_into_one_folder(tmp_path, undisturbed, start):
     runs = [start(tmp_path, 0.0), start(tmp_path, 0.0)]
     for run in runs:
@@ -184,6 +186,7 @@ def test_a_new_metric_or_method_adds_and_a_changed_one_is_computed(tmp_path):
     ).all()
 
 
+@pytest.mark.slow
 def test_batches_change_nothing(tmp_path):
     methods = {"p-ibisa": partial(p_ibisa, masks=2, steps=2)}
     tables = [
@@ -280,6 +283,7 @@ def test_bad_calls_are_refused_before_any_work(tmp_path, change, error, message)
     assert not list(tmp_path.rglob("*.parquet"))
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_local_table_and_survives_a_killed_worker(tmp_path, undisturbed):
     distributed = pytest.importorskip("distributed")
     with (

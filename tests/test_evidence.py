@@ -11,6 +11,8 @@ from xai_utils import studies
 from xai_utils.data import DataMissing
 from xai_utils.studies.evidence import FOLDER
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 KEPT = [(file.parent.name, file.stem) for file in sorted(FOLDER.glob("*/*.parquet"))]
 

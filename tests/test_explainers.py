@@ -65,6 +65,7 @@ def test_a_few_steps_teach_it_something_of_each_class(kind, tmp_path):
     assert a.map.shape == (2, 32, 24) and a.map.isfinite().all()
 
 
+@pytest.mark.slow
 def test_it_finds_the_planted_patch(tmp_path):
     red, x = red_model(), with_red_patch(64, 0)[0]
     explainer = seeded(lambda: Explainer(red, grid=8))

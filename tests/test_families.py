@@ -18,6 +18,8 @@ from xai_utils.models.clip import OPEN_CLIP_LAYOUT, image_tower
 from xai_utils.models.timm_families import NO_SPLIT, TIMM_LAYOUT
 from xai_utils.models.torchvision_models import TORCHVISION_LAYOUT, published, recipe
 
+pytestmark = pytest.mark.slow
+
 MEMBERS = (
     [("timm", family) for family in families.TIMM]
     + [("torchvision", family) for family in families.TORCHVISION]

@@ -19,6 +19,8 @@ from xai_utils.models.weights import own_weights, weight_groups
 from xai_utils.models.wrapping import frozen
 from xai_utils.types import DualEncoder
 
+pytestmark = pytest.mark.slow
+
 VIT = dict(
     hidden_size=32,
     num_hidden_layers=2,

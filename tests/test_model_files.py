@@ -22,6 +22,8 @@ from xai_utils.metrics import blip_captioner
 from xai_utils.models import availability, lacks, load_blip
 from xai_utils.models.published import CARRIED, CHECKPOINTS, PAPER_NAMES, weight_file
 
+pytestmark = pytest.mark.slow
+
 CLIP = "openai/clip-vit-base-patch32"
 BLIP = "Salesforce/blip-image-captioning-base"
 

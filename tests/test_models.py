@@ -14,6 +14,8 @@ from xai_utils.models import embedded
 from xai_utils.models.lit import LitImage, LitText
 from xai_utils.types import Latent
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["a cat", "a man walks his big dog along the lake, slowly"]
 TIMM = [
     "resnet10t",

@@ -93,6 +93,7 @@ def test_novel_scenes_show_other_things(natural):
     assert not shown["novel"] & (shown["train"] | shown["test"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objects", [None, 4])
 def test_copies_do_not_overlap_and_are_placed_alike(natural, objects):
     for i in range(4):

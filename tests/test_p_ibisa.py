@@ -51,6 +51,7 @@ def test_equals_algorithm_1(small, options):
         assert (result.map[i] - literal).abs().max() < 1e-5
 
 
+@pytest.mark.slow
 def test_equals_algorithm_1_on_a_real_architecture():
     """All 15 steps in float64: in float32 Adam at rate 1 magnifies rounding of 1e-7 to 1e-2 of a
     mask within 15 steps."""
@@ -74,6 +75,7 @@ def test_one_tenth_more_beta_is_another_map():
     ).abs().max() > 1e-3  # a hundred times what the comparison with Algorithm 1 allows
 
 
+@pytest.mark.slow
 def test_a_real_encoder_gives_the_same_bits_alone_in_a_batch_and_in_chunks(conse):
     x = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     h = conse.encode_text(["a zebra", "a strawberry"])
@@ -194,6 +196,7 @@ def test_texts_equal_algorithm_1_word_by_word(bert, options):
         assert row[len(words) :].isnan().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [dict(), dict(beta=None), dict(why="contrast")])
 def test_a_text_has_one_map_alone_in_company_and_in_chunks(conse, options):
     h = torch.randn(3, 384, generator=torch.Generator().manual_seed(0))

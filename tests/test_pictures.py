@@ -22,6 +22,8 @@ from xai_utils.images import fit, image_transform, rgb
 from xai_utils.methods import saliency
 from xai_utils.metrics import box_masks, instance_recall, iou, mask_contrast, miou
 
+pytestmark = pytest.mark.slow
+
 matplotlib.use("agg")
 HALVES = Image.new("RGB", (40, 20), "red")  # left red, right blue
 HALVES.paste("blue", (20, 0, 40, 20))

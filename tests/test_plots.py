@@ -59,6 +59,7 @@ def check_layout(fig) -> None:
     assert all(box.width > 0.99 * page.PANEL * plots.DPI for box in shown)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [1, 5, 8])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("title", ["a cat", f"{LONG} кошка, γάτα"])

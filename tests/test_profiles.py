@@ -16,6 +16,8 @@ from test_runs import NOTEBOOKS, notebook
 from xai_utils.data import DATASETS, SOURCES
 from xai_utils.models import EMBEDDED, PAPER_NAMES, STRATEGY_NAMES
 
+pytestmark = pytest.mark.slow
+
 ROOT = runs.ROOT
 LIKE_A_MODEL_OR_DATA = r"model|encoder|captioner|tower|cnn|vit|dual|data"
 

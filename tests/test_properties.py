@@ -76,6 +76,7 @@ PLANTED = {
 OTHER = planted.patch_cnn(), planted.two_patches(1), torch.ones(1, 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLANTED)
 def test_each_criterion_can_fail(tower, name):
     method, fails = PLANTED[name]

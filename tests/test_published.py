@@ -28,6 +28,8 @@ from xai_utils.models.published import (
 )
 from xai_utils.models.published import row_of as published_by
 
+pytestmark = pytest.mark.slow
+
 IMAGENET = (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
 HALF = ((0.5,) * 3, (0.5,) * 3)
 # name -> D, classes, tokens of an image, blocks, (mean, std) of the authors' recipe

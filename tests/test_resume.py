@@ -309,6 +309,7 @@ def pairs(n=12):
     return Dataset("photos", n, lambda i: replace(scenes[i % 9], id=f"{scenes[i % 9].id}-{i}"))
 
 
+@pytest.mark.slow
 def test_metrics_of_sets_see_the_whole_set_and_resume(tmp_path, conse):
     call = dict(model=conse, dataset=pairs(9), target="caption")
     metrics = [zero_shot_roar, caption_ranks, confidence_drop]

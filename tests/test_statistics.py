@@ -203,6 +203,7 @@ def test_holm_by_hand():
     assert holm([0.5, 0.9]) == pytest.approx([1, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", (8, 20))
 @pytest.mark.parametrize("rivals", (1, 6, 24))
 def test_claims_about_equal_methods_seldom_fail(n, rivals):

@@ -19,6 +19,8 @@ from training import train_strategies as ts
 from xai_utils.models import embedded, strategies
 from xai_utils.models import training as loops
 
+pytestmark = pytest.mark.slow
+
 SIZE = dict(steps=30, batch=2, lr=1e-3, muon=0.03, seed=0)
 KINDS = ("disc", "stripes")
 

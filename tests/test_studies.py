@@ -146,6 +146,7 @@ def test_a_check_agrees_with_what_was_computed(tmp_path):
         assert found.told(checked).endswith("agree")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["eyes", "half", "high", "name", "none"])
 def test_a_changed_row_is_found(tmp_path, column):
     """In 20 of 20 tries, k large enough to see every case."""
@@ -164,6 +165,7 @@ def test_a_changed_row_is_found(tmp_path, column):
     assert not any(agree(found.check(60, seed=seed)) for seed in range(20))
 
 
+@pytest.mark.slow
 def test_a_changed_value_of_a_map_is_found(tmp_path):
     study = maps(n=2)
     made(study, tmp_path)
@@ -175,6 +177,7 @@ def test_a_changed_value_of_a_map_is_found(tmp_path):
     assert not agree(found.check(30, seed=0))
 
 
+@pytest.mark.slow
 def test_on_another_machine_rounding_is_forgiven_and_a_changed_value_is_not(tmp_path, monkeypatch):
     study = maps(n=2)
     made(study, tmp_path)

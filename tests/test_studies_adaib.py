@@ -18,6 +18,8 @@ from xai_utils.studies import STUDIES, Judged, Measured, sets
 from xai_utils.studies import adaib_measures as measures
 from xai_utils.studies.base import from_json, to_json
 
+pytestmark = pytest.mark.slow
+
 called = measures.called
 PAIRS = partial(sets.scenes, "vit-photos", 3, objects=2, seed=7)
 SMALL = dict(model="vit-photos", samples=PAIRS)

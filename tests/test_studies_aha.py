@@ -17,6 +17,8 @@ from xai_utils.studies import STUDIES, EvidenceMissing, sets, shortcut
 from xai_utils.studies import aha as studies
 from xai_utils.studies.evidence import Evidence
 
+pytestmark = pytest.mark.slow
+
 N = 24
 
 

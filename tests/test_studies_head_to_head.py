@@ -10,7 +10,7 @@ from xai_utils import methods as m
 from xai_utils import studies
 from xai_utils.studies import head_to_head as h
 
-pytestmark = pytest.mark.usefixtures("stamps")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("stamps")]
 
 
 def test_the_settings_in_use_are_those_that_the_tuning_found():

@@ -16,7 +16,7 @@ from xai_utils.papers.claims import m2ib as claimed
 from xai_utils.studies import Judged, Measured, m2ib_measures, sets
 from xai_utils.studies.base import from_json, to_json
 
-pytestmark = pytest.mark.usefixtures("stamps")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("stamps")]
 UNITS = 7
 PAIRS = partial(sets.scenes, "vit-photos", 8, objects=2, seed=1)
 QUICK = dict(samples=PAIRS, size=4, repeats=1, spare=PAIRS, masks=dict(image=4, text=4))

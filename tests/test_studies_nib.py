@@ -14,7 +14,7 @@ from xai_utils.papers.claims import nib as claimed
 from xai_utils.studies import Measured, agree, evidence, nib_measures, sets
 from xai_utils.studies.base import from_json, to_json
 
-pytestmark = pytest.mark.usefixtures("stamps")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("stamps")]
 QUICK = dict(masks=5)
 PAIRS = partial(sets.scenes, "vit-photos", 3, objects=2, seed=1)
 PARTS = {

@@ -17,7 +17,7 @@ from xai_utils.studies import Measured, agree, evidence, p_ibisa_measures, sets
 from xai_utils.studies import p_ibisa as declared
 from xai_utils.studies.base import from_json, to_json
 
-pytestmark = pytest.mark.usefixtures("stamps")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("stamps")]
 PARTS = {
     (name, part.name): part
     for name in studies.STUDIES

@@ -29,6 +29,8 @@ from xai_utils.models.clip import wrap_open_clip
 from xai_utils.models.hf_text import text_encoder
 from xai_utils.models.text import readable
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["a photo of a cat", "two dogs and a zebra run over the grass", "cat"]
 LINES = [*TEXTS, "the quick brown fox jumps over the lazy dog", "猫 и собака", "tea time"]
 SMALL = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2)

@@ -299,6 +299,7 @@ def test_roar_complains_where_there_is_nothing_to_lose(conse):
         zero_shot_roar(conse.image, x, h, torch.rand(2, 224, 224))
 
 
+@pytest.mark.slow
 def test_roar_plus(conse):
     samples = xu.load_dataset("photos", n=9)[:]
     x = torch.stack(
@@ -405,6 +406,7 @@ def edge_map(encoder, inputs, targets):
     return Attribution(map=m, unit="edges", signed=False, cost=dict(forwards=0, backwards=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cascading", [True, False])
 def test_randomisation_is_noticed_by_gradients_and_not_by_an_edge_detector(conse, cascading):
     x = torch.stack([conse.image.transform(s.image) for s in xu.load_dataset("photos")[:2]])

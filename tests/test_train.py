@@ -16,6 +16,8 @@ from PIL import Image
 from training import photographs, train_vit_photos
 from xai_utils.models import training as loops
 
+pytestmark = pytest.mark.slow
+
 SIZE = dict(steps=24, batch=2, seed=0, workers=0)
 EVERY, SCENES = 8, 2
 

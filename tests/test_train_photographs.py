@@ -17,6 +17,8 @@ from xai_utils.models import embedded
 from xai_utils.models import training as loops
 from xai_utils.models.lit import LitImage, LitText
 
+pytestmark = pytest.mark.slow
+
 SIZE = dict(steps=6, batch=2, lr=1e-3, seed=0)
 
 
