@@ -73,7 +73,7 @@ ORDER = [  # a module imports from its own row and from the rows above
     {"metrics"},
     {"keys", "shards", "cases", "scoring", "rehearsal", "evaluate"},
     {"studies"},
-    {"page", "papers", "plots", "explorer"},
+    {"page", "papers", "plots", "explorer", "display"},
 ]
 ROW = {name: row for row, names in enumerate(ORDER) for name in names}
 

@@ -29,6 +29,15 @@ __all__ = [
     "load_dataset",
     "load_model",
     "score",
+    "show",
     "summarise",
     "wrap",
 ]
+
+
+def __getattr__(name: str):
+    if name == "show":  # not before it is asked for: drawing takes a while to import
+        from .display import show
+
+        return show
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
