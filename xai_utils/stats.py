@@ -58,7 +58,7 @@ def estimate(values, *, clusters=None, among: Sequence[float] | None = None) -> 
     clusters  (n,) what each comes from, such as its picture: samples of one cluster count as one
     among     the only values that there can be, (0, yes) or (-yes, 0, yes); (): any; None: found
               out, for 0 and 1, 0 and 100, and the differences of such values
-    Of yes/no values: Wilson's score interval (1927), of their differences Tango's (1998), for as
+    Of yes/no values: Wilson's (1927) score interval, of their differences Tango's (1998), for as
     many trials as there are clusters. Of others: at each end the wider of Student's t interval and
     of Hall's (1992) for skewed values, which may lie 1.5 times as far from the mean and no
     further. (nan, nan) for a single cluster, a point for values that are all alike.

@@ -1,5 +1,5 @@
-"""AHA ("Learn to Rank"): a network that draws the map, trained to do well at deletion and insertion
-themselves."""
+"""AHA ("Learn to Rank", Schinagl et al. 2026): a network that draws the map, trained to do well at
+deletion and insertion themselves."""
 
 from pathlib import Path
 

@@ -74,7 +74,7 @@ def chefer(
 
 @method
 def ag_cam(encoder: Encoder, inputs, targets: Tensor, *, chunk: int = 64) -> Attribution:
-    """Attention-guided CAM (Leem and Seo, AAAI 2024): p sum over blocks and heads of sigmoid(q
+    """Attention-guided CAM (Leem and Seo 2024): p sum over blocks and heads of sigmoid(q
     k'/sqrt d) (G_l)+.
 
     The scores before the softmax stand for the feature map, so that a few strong tokens do not take

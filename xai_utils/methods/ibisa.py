@@ -1,5 +1,5 @@
-"""IBISA, P-IBISA's predecessor: a sampled mask, improved by a few steps of the bottleneck, for
-classifiers."""
+"""IBISA (Coelho and Cardoso 2025), P-IBISA's predecessor: a sampled mask, improved by a few steps
+of the bottleneck, for classifiers."""
 
 import torch
 from torch import Tensor

@@ -1,5 +1,5 @@
-"""M2IB: how much of each token must pass a noisy bottleneck for the embedding to match the other
-modality's?"""
+"""M2IB (Wang et al. 2023): how much of each token must pass a noisy bottleneck for the embedding to
+match the other modality's?"""
 
 import torch
 from torch import Tensor

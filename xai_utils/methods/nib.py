@@ -1,5 +1,5 @@
-"""NIB: the noise-free limit of the bottleneck, which is a path integral from the empty to the full
-hidden state."""
+"""NIB (Zhu et al. 2025): the noise-free limit of the bottleneck, which is a path integral from the
+empty to the full hidden state."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
