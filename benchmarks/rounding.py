@@ -67,7 +67,7 @@ def measure(n: int, file: Path) -> None:
     texts = {k: images[k] for k in ("p-ibisa", "m2ib", "nib", "adaib")}
     confidence = [metrics.confidence_drop, metrics.confidence_increase]
     places = [metrics.iou, metrics.pointing_game, metrics.energy_in_mask]
-    curves = [metrics.morf, metrics.lerf]
+    curves = [partial(metrics.morf, steps=14), partial(metrics.lerf, steps=14)]
     tables = []
     for name in ("lit-lite0", "vit-photos"):
         model = xu.load_model(name)
