@@ -38,7 +38,7 @@ MISSING := build/$(PROFILE)/missing.txt
 DONE := $(NOTEBOOKS:notebooks/%=build/$(PROFILE)/%)
 SOURCES := $(shell find xai_utils -name '*.py' -o -name '*.csv')
 
-.PHONY: help setup data reproduce evidence evidence-check check test format lab notebooks bench clean
+.PHONY: help setup data reproduce evidence evidence-check doctor check test format lab notebooks bench clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -84,6 +84,9 @@ evidence: build/.data  ## compute what is missing or stale of the studies (STUDY
 
 evidence-check: build/.data  ## compute K=3 random cases of every study again and compare
 	@$(EVIDENCE) check $(STUDY) --profile $(PROFILE) -k $(K)
+
+doctor:  ## what this machine has and lacks for the kit, and how to get it
+	@$(if $(wildcard $(PY)),$(PY),$(PYTHON)) tools/doctor.py
 
 check: build/.data  ## the quick tests, in two minutes
 	$(TESTS) -m "not slow" tests
