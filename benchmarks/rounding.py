@@ -36,7 +36,7 @@ def compared(own: pd.DataFrame, fewer: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for (model, side, metric), rows in own.groupby(["model", "modality", "metric"], sort=False):
         spread = rows.value.max() - rows.value.min()
-        yes_no = rows.value.nunique() == 2
+        yes_no = set(rows.value) <= {0, 1, 100}
         for method, of in rows.groupby("method", sort=False):
             found = apart[of.index]
             line = dict(model=model, side=side, metric=metric, method=method, n=len(of))

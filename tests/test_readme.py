@@ -1,4 +1,4 @@
-"""Every block of code in the README runs on its own."""
+"""Every block of code in the README and in docs/usage.md runs on its own."""
 
 import re
 import warnings
@@ -9,7 +9,9 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = README + (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGES, re.S)
 TITLES = [f"{i}: {block.splitlines()[0]}" for i, block in enumerate(BLOCKS)]
 
 
@@ -25,3 +27,9 @@ def test_there_are_blocks_for_what_users_bring():
     text = "\n".join(BLOCKS)
     for brought in ("transformers.", "timm.", "open_clip.", "xu.Sample(", "xu.Parts(", "verdict("):
         assert brought in text
+
+
+def test_the_readme_is_short_and_leads_to_every_notebook():
+    assert len(README.split()) < 1200
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        assert f"(notebooks/{notebook.name})" in README

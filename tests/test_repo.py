@@ -105,12 +105,16 @@ def test_what_flows_right_does_not_flow_back():
             assert mine != "models" or used[:2] != ("data", "scenes"), f"{path.name}: data.scenes"
 
 
-def test_readme_links_and_commands_exist():
-    readme = (ROOT / "README.md").read_text()
-    for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", readme):
-        assert (ROOT / target.split("#")[0]).exists(), target
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_commands_of_the_pages_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:|#)([^)\s]+)\)", text):
+        assert (page.parent / target.split("#")[0]).exists(), target
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
-    assert set(re.findall(r"make ([a-z-]+)", readme)) <= targets
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
 
 
 def test_make_help_names_the_targets():

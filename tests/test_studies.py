@@ -12,10 +12,11 @@ import torch
 
 from xai_utils import metrics, studies
 from xai_utils.data import load_dataset
-from xai_utils.methods import grad_cam, random_map
+from xai_utils.methods import grad_cam, p_ibisa, random_map
 from xai_utils.papers import evidence as readings
 from xai_utils.papers import function_of, judged
 from xai_utils.studies import EvidenceMissing, Judged, Measured, Study, agree, evidence
+from xai_utils.studies.tolerance import AMPLIFIED, ELSEWHERE, SAME
 
 
 @pytest.fixture(autouse=True)
@@ -187,6 +188,16 @@ def test_on_another_machine_rounding_is_forgiven_and_a_changed_value_is_not(tmp_
     assert agree(evidence.load(study).check(10))
     spoil(file, lambda rows: rows.assign(value=rows.value + 50))
     assert not agree(evidence.load(study).check(10))
+
+
+def test_elsewhere_more_is_forgiven_only_to_what_amplifies_rounding(tmp_path, monkeypatch):
+    methods = {"p-ibisa": partial(p_ibisa, masks=1, steps=1), "random": random_map}
+    found = made(maps(n=1, methods=methods), tmp_path)
+    part = found.study.parts("embedded")[0]
+    rows = [found.rows[found.rows.method == name].iloc[0] for name in methods]
+    assert [found.within(part, row) for row in rows] == [SAME, SAME]
+    monkeypatch.setattr(evidence, "machine", lambda: "another processor")
+    assert [found.within(part, row) for row in rows] == [AMPLIFIED, ELSEWHERE]
 
 
 def test_columns_that_differ_from_run_to_run_are_not_compared(tmp_path):

@@ -84,6 +84,10 @@ class Judged:
             rows = self.judged(one, self.dataset[row.unit : row.unit + 1], Path(folder), None)
         return self.checkable(rows).assign(unit=row.unit)
 
+    def amplifies(self, row: pd.Series) -> bool:
+        """Whether the row's method makes more of a difference in rounding."""
+        return "ibisa" in in_words(self.methods[row.method])
+
     def judged(self, methods: dict, samples: Sequence, folder: Path, client) -> pd.DataFrame:
         options = dict(modality=self.modality, target=self.target, seed=self.seed)
         rows = evaluate(
@@ -132,6 +136,10 @@ class Measured:
     def again(self, row: pd.Series) -> pd.DataFrame:
         rows = from_json(to_json(self.measure(int(row.unit))))
         return rows.drop(columns=list(self.loose)).assign(unit=row.unit)
+
+    def amplifies(self, row: pd.Series) -> bool:
+        """Whether a measure makes more of a difference in rounding cannot be seen from here."""
+        return True
 
 
 Part = Judged | Measured

@@ -26,7 +26,7 @@ from ..data import DataMissing
 from ..keys import model_key
 from ..models import load_model
 from .base import PROFILES, Judged, Part, Study
-from .tolerance import COLUMNS, ELSEWHERE, SAME, agree, differing
+from .tolerance import AMPLIFIED, COLUMNS, ELSEWHERE, SAME, agree, differing
 
 FOLDER = Path(__file__).parents[2] / "evidence"
 SCRATCH = Path(__file__).parents[2] / "build" / "evidence"
@@ -71,14 +71,16 @@ class Evidence:
                 now = part.again(row)
             except DataMissing:
                 continue
-            found.append(differing(part.name, kept, now, self.within(part.name)))
+            found.append(differing(part.name, kept, now, self.within(part, row)))
         return pd.concat(found, ignore_index=True).astype({"agrees": bool, "yes_no": bool})
 
-    def within(self, part: str) -> float:
-        """The largest difference that a check lets pass, relative to a column's spread."""
-        made = self.made[part]
-        here = made["machine"] == machine() and made["versions"] == versions()
-        return SAME if here else ELSEWHERE
+    def within(self, part: Part, row: pd.Series) -> float:
+        """The largest difference that a check of this row lets pass, relative to a column's
+        spread."""
+        made = self.made[part.name]
+        if made["machine"] == machine() and made["versions"] == versions():
+            return SAME
+        return AMPLIFIED if part.amplifies(row) else ELSEWHERE
 
     def told(self, checked: pd.DataFrame | None = None) -> str:
         """How many units, when they were computed, and what a check of them found."""
