@@ -16,7 +16,7 @@ import torch
 from evaluate_job import alone, fails_on_dark_pictures, job, mean_of_channels, pictures
 
 import xai_utils as xu
-from xai_utils.keys import code_key, describe
+from xai_utils.keys import bare_code, code_key, describe
 from xai_utils.methods import p_ibisa, random_map
 from xai_utils.metrics import (
     confidence_drop,
@@ -238,6 +238,29 @@ def test_keys_follow_the_code_that_matters():
     key = code_key("xai_utils.methods.p_ibisa")
     assert key == code_key("xai_utils.methods.p_ibisa")
     assert key != code_key("xai_utils.metrics.localization")
+
+
+def test_what_a_module_says_of_itself_is_not_what_it_computes(tmp_path):
+    def key(text: str, name: str) -> bytes:
+        (tmp_path / name).write_text(text)
+        return bare_code(str(tmp_path / name))
+
+    code = '''"""Says so."""
+
+class A:
+    """A class."""
+
+def f(x):
+    """Doubles."""
+    return 2 * x  # twice
+'''
+    other = code.replace("Says so", "Says more").replace('    """Doubles."""\n', "")
+    other = (
+        other.replace("# twice", "").replace("2 * x", "(2\n        * x)").replace("A class", "B")
+    )
+    assert key(code, "a.py") == key(other, "b.py")
+    assert key(code, "a.py") != key(code.replace("2 * x", "3 * x"), "c.py")
+    assert key(code, "a.py") != key(code + 'S = """Says so."""\n', "d.py")
     assert describe(partial(random_map, seed=1)) != describe(random_map)
     assert describe(mean_of_channels) == describe(mean_of_channels)
 

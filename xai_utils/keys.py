@@ -5,6 +5,7 @@ time. Functions are described by what they do, not by where they stand: their by
 constants, what they close over, and every function and value of the user's own that they name.
 """
 
+import ast
 import functools
 import hashlib
 import inspect
@@ -177,20 +178,31 @@ def library_folders() -> tuple[str, ...]:
 
 @cache
 def code_key(module: str) -> str:
-    """SHA-256 over the source of one of the kit's modules and of all that it uses of the kit."""
+    """SHA-256 over the code of one of the kit's modules and of all that it uses of the kit."""
     seen, waiting = {}, [module]
     while waiting:
         name = waiting.pop()
         source = sys.modules.get(name)
         if name in seen or source is None or not getattr(source, "__file__", None):
             continue
-        seen[name] = Path(source.__file__).read_bytes()
+        seen[name] = bare_code(source.__file__)
         used = (
             getattr(v, "__module__", None) or getattr(v, "__name__", "")
             for v in vars(source).values()
         )
         waiting += [u for u in used if isinstance(u, str) and u.startswith("xai_utils.")]
     return digest(b"".join(seen[name] for name in sorted(seen)))
+
+
+@cache
+def bare_code(file: str) -> bytes:
+    """A module's code without docstrings and comments, whatever its layout: what it computes."""
+    tree = ast.parse(Path(file).read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree).encode()
 
 
 @torch.no_grad()
