@@ -112,7 +112,7 @@ class ScaledGradient(torch.autograd.Function):
 
 
 def scaled_gradient(x: Tensor, scale: float) -> Tensor:
-    """x, whose gradient is multiplied by `scale` on its way back."""
+    """x, whose gradient is multiplied by `scale` in the backward pass."""
     return ScaledGradient.apply(x, scale)
 
 

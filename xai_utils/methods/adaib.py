@@ -68,7 +68,7 @@ def adaib(
                E.1 hints
     clip  the most that the norm of a pair's gradient may have, gates and g together; None:
           anything. The paper's is 1, over whatever is optimised together; one pair at a time here,
-          so that a map does not depend on its company
+          so that a map does not depend on the rest of the batch
     seed  noise, and the weights that each pair's own network starts from, in the same Adam as its
           gates
     Returns the map (B, H, W), or for texts (B, T), in nats, >= 0; trace: loss, fit (cosine), kl

@@ -30,8 +30,8 @@ def gradient_of(
 ) -> tuple[Tensor, ...]:
     """d loss / d leaves, where the loss is a price of the masks and what the encoder says of them.
 
-    look  raise ValueError where the price alone has made the gradient; one more walk back from the
-          price, and none through the encoder
+    look  raise ValueError where the price alone has made the gradient; one more backward pass
+          from the price, and none through the encoder
     """
     alone = torch.autograd.grad(price.sum(), leaves[:1], retain_graph=True)[0] if look else None
     grads = torch.autograd.grad(loss.sum(), leaves)

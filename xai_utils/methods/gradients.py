@@ -51,7 +51,7 @@ def integrated_gradients(
     B), S at b, ..., x, and gap (1, B): the sum of all scores minus S(x) - S(b), which tends to 0 as
     n grows. There is no randomness. b is the mean colour; for texts what `blank` says, at the input
     of block 0. Not captum's own function, whose batches mix samples, so that rounding would depend
-    on the company; tests compare the two.
+    on the rest of the batch; tests compare the two.
     """
     check_counts(steps=steps)
     split, z = start(encoder, inputs, targets, chunk)

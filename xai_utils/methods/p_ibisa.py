@@ -61,7 +61,7 @@ def p_ibisa(
     beta, phi   weights of area and total variation; both None: learned for every mask from 0, 0 and
                 t = 1 (Eq. 8). Words side by side need not belong together, so that texts have no
                 total variation and phi is for images only. The paper's default is learned weights;
-                ours are those of its Tables 2 and 3, as Eq. 8 has several readings (notebook 10)
+                ours are those of its Tables 2 and 3, as Eq. 8 has several meanings (notebook 10)
     masks       N, independent random starts whose results are averaged; every image gets the same
                 starts
     steps       T, Adam steps
@@ -82,7 +82,7 @@ def p_ibisa(
     targets of the wrong kind, shape or with NaN.
 
     Where the paper is silent: Eq. 8 is divided by k as Eq. 6 is, and its weights move at a rate of
-    0.1; notebook 10 shows what the other readings do. The grid is optimised, not the full-size
+    0.1; notebook 10 shows what the other interpretations do. The grid is optimised, not the full-size
     mask, and k counts the channels.
     """
     inputs, targets = check_call(encoder, inputs, targets, texts=True)

@@ -68,7 +68,7 @@ def nib_at(encoder: Encoder, inputs, targets: Tensor, *, twelfths: int) -> Attri
 
 
 def pair(model: str, samples: Callable, unit: int, side: str = "image", n: int = 1) -> Cases:
-    """The case of a sample, with n - 1 more for company: those behind it, the first ones behind
+    """The case of a sample, with n - 1 more in its batch: those behind it, the first ones behind
     the last. Raises IndexError where there is no such sample."""
     found = samples()
     some = [found[unit], *(found[(unit + i) % len(found)] for i in range(1, n))]

@@ -805,7 +805,7 @@ def nib_32(found: dict[str, dict[str, bool]]) -> Verdict:
     meets all six criteria, M2IB all but "no randomness" and "no information loss".
 
     found  method -> criterion -> whether it is met, as `metrics.properties` finds it: maps alone
-           and in company, with two seeds, equal within 0.1 % of the largest score; it runs on a
+           and in a batch, with two seeds, equal within 0.1 % of the largest score; it runs on a
            CNN, a vision transformer and a text tower, towards an embedding; among the embeddings
            that it scores is the untouched input's; it leaves the weights alone and reads them.
            NaN leaves a criterion open; exact, nothing is sampled
