@@ -47,8 +47,8 @@ def own_noise(z: Tensor, copies: int, seed: int):
     behind that.
 
     Every sample draws one block (copies, tokens, width) a step from a CPU generator of its own, all
-    with one seed, so that its noise does not depend on the rest of the batch, and is that of torch's
-    global generator after `manual_seed(seed)`.
+    with one seed, so that its noise does not depend on the rest of the batch, and is that of
+    torch's global generator after `manual_seed(seed)`.
     """
     is_text = isinstance(z, Latent)
     lengths = z.valid.sum(1).tolist() if is_text else [z.shape[1]] * len(z)

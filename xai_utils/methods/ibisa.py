@@ -50,12 +50,12 @@ def ibisa(
     Returns a map (B, H, W) in [0, 1]; trace: loss, fit (log p or cosine), area (mean mask value),
     each (T, B), or (T, B N) for `each`.
 
-    This is an interpretation, not the authors' algorithm, of which we have the abstract (sampling masks
-    optimised by the bottleneck principle, right behind the input, in 20 and 10 passes) and a
+    This is an interpretation, not the authors' algorithm, of which we have the abstract (sampling
+    masks optimised by the bottleneck principle, right behind the input, in 20 and 10 passes) and a
     sentence of P-IBISA (cross-entropy to the prediction in the place of L_align). Scoring N = 10
     masks as RISE does, and T = 10 steps from their weighted mean, adds up to these passes. It was
-    chosen among such interpretations by the IoU on six scenes, where ten steps from an even mask did as
-    well. The regularisers are P-IBISA's.
+    chosen among such interpretations by the IoU on six scenes, where ten steps from an even mask
+    did as well. The regularisers are P-IBISA's.
     """
     inputs, targets = check_call(encoder, inputs, targets, classes=True)
     check_counts(masks=masks, steps=steps, chunk=chunk)

@@ -82,8 +82,8 @@ def p_ibisa(
     targets of the wrong kind, shape or with NaN.
 
     Where the paper is silent: Eq. 8 is divided by k as Eq. 6 is, and its weights move at a rate of
-    0.1; notebook 10 shows what the other interpretations do. The grid is optimised, not the full-size
-    mask, and k counts the channels.
+    0.1; notebook 10 shows what the other interpretations do. The grid is optimised, not the
+    full-size mask, and k counts the channels.
     """
     inputs, targets = check_call(encoder, inputs, targets, texts=True)
     text = isinstance(encoder, TextEncoder)

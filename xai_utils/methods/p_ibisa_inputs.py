@@ -59,9 +59,9 @@ def each_text(
     optimise  (target (1, D), start (N, 1, T), k, look) -> grids (1, N, 1, T) and trace: the
               optimiser that images have
     Every text is cut to its own length and goes alone, so that its map does not depend on the
-    rest of the batch. Its words are a row of cells. Which of them stand side by side says nothing about what
-    belongs together, so there is no total variation. k is 3 T: beta then prices the share that is
-    kept as it does for the three channels of an image.
+    rest of the batch. Its words are a row of cells. Which of them stand side by side says nothing
+    about what belongs together, so there is no total variation. k is 3 T: beta then prices the
+    share that is kept as it does for the three channels of an image.
     """
     encoder.split(0)  # says so where the encoder takes no weights
     ids, valid, words = encoder.tokenize(texts)
