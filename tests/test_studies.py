@@ -190,6 +190,17 @@ def test_on_another_machine_rounding_is_forgiven_and_a_changed_value_is_not(tmp_
     assert not agree(evidence.load(study).check(10))
 
 
+def test_it_says_how_many_units_there_are_and_what_a_check_found(tmp_path):
+    found = made(dice(), tmp_path)
+    assert "dice: n = 12" in found.told()
+    assert found.told(found.check(1)).endswith("1 case computed again now: agrees")
+    checked = found.check(20)
+    cases = len(set(checked.unit))
+    assert found.told(checked).endswith(f"{cases} cases computed again now: agree")
+    wrong = checked.assign(agrees=False, yes_no=False)
+    assert found.told(wrong).endswith("computed again now: DIFFER")
+
+
 def test_elsewhere_more_is_forgiven_only_to_what_amplifies_rounding(tmp_path, monkeypatch):
     methods = {"p-ibisa": partial(p_ibisa, masks=1, steps=1), "random": random_map}
     found = made(maps(n=1, methods=methods), tmp_path)

@@ -90,9 +90,10 @@ class Evidence:
         told = f"{self.study.name} ({told}), computed {' to '.join(dates)}"
         if checked is None:
             return told
-        cases = len(checked.drop_duplicates(["part", "unit"]))
-        outcome = "agree" if agree(checked) else "DIFFER"
-        return f"{told}; {cases} cases computed again now: {outcome}"
+        count = len(checked.drop_duplicates(["part", "unit"]))
+        cases, agrees = ("case", "agrees") if count == 1 else ("cases", "agree")
+        outcome = agrees if agree(checked) else "DIFFER"
+        return f"{told}; {count} {cases} computed again now: {outcome}"
 
 
 def file_of(study: Study, profile: str) -> Path:
