@@ -319,19 +319,24 @@ def comparisons(claim: str, clause: str, table: pd.DataFrame) -> list[dict]:
     modality, metric, left, op, rights, margin = parsed.groups()
     rows = table[(table.metric == metric) & (table.modality == modality if modality else True)]
     yes = possible(metric, rows.value)
-    lines = []
-    for right in rights.split(", "):
+    lines, rivals = [], rights.split(", ")
+    together = {
+        place: side_by_side(group[group.method.isin({left, *rivals})])
+        for place, group in rows.groupby(["dataset", "model", "modality"], sort=False)
+    }
+    for right in rivals:
         constant = float(right) if re.fullmatch(r"-?[\d.]+", right) else None
-        needed = {left} if constant is not None else {left, right}
-        if missing := needed - set(rows.method):
+        needed = [left] if constant is not None else [left, right]
+        if missing := {*needed} - set(rows.method):
             raise ValueError(f"{claim}: the table has no {metric} of {', '.join(sorted(missing))}")
-        for place, group in rows.groupby(["dataset", "model", "modality"], sort=False):
-            wide, clusters = paired(group[group.method.isin(needed)])
-            if not len(wide) or needed - set(wide):
+        for place, every in together.items():
+            wide = every[needed].dropna() if {*needed} <= set(every) else every[:0]
+            if not len(wide):
                 raise ValueError(
                     f"{claim}: {' '.join(place)} has no sample with a {metric} of each of"
                     f" {', '.join(sorted(needed))}"
                 )
+            clusters = clusters_of(wide)
             values = wide[left] - (0 if constant is not None else wide[right])
             among = yes if not yes or constant is not None else (-yes[-1], 0.0, yes[-1])
             what = dict(zip(("dataset", "model", "modality"), place))
@@ -350,8 +355,18 @@ def comparisons(claim: str, clause: str, table: pd.DataFrame) -> list[dict]:
 def paired(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Rows of one metric as one row a sample that has a value of every method, a column for each
     method, and the cluster of each row. Without a column `cluster` each sample is its own."""
+    wide = side_by_side(rows).dropna()
+    return wide, clusters_of(wide)
+
+
+def side_by_side(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of one metric as one row a sample, a column for each method, NaN where it has none."""
     own = rows["cluster"].fillna(rows["sample"]) if "cluster" in rows else rows["sample"]
     index = [k for k in ("dataset", "model", "modality", "cluster", "sample") if k in rows]
     index = list(dict.fromkeys([*index, "cluster"]))
-    wide = rows.assign(cluster=own).pivot(index=index, columns="method", values="value").dropna()
-    return wide, [str(key) for key in wide.index.droplevel("sample")]
+    return rows.assign(cluster=own).pivot(index=index, columns="method", values="value")
+
+
+def clusters_of(wide: pd.DataFrame) -> list[str]:
+    """The cluster of each row of `side_by_side`."""
+    return [str(key) for key in wide.index.droplevel("sample")]
