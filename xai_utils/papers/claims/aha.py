@@ -159,8 +159,9 @@ def aha_07(before: Sequence[float], after: Sequence[float], *, clusters=None) ->
 
 
 def of_one_set(rows: pd.DataFrame) -> dict:
-    """Both parts are of the same pictures."""
-    return dict(table=rows.assign(dataset=rows.dataset.iloc[0]))
+    """Both parts are of the same pictures and model."""
+    first = rows.iloc[0]
+    return dict(table=rows.assign(dataset=first.dataset, model=first.model))
 
 
 @reads("aha-refinement", given=of_one_set)
